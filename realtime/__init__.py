@@ -1,0 +1,21 @@
+"""Paint moving pictures: sources, engines, sinks, and the pipeline between them. Needs no torch."""
+
+from .catalogue import Style, StyleCard, all_styles, find_style
+from .engines import Engine
+from .engines.choose import EngineRequest, load_engine
+from .errors import StylizeError
+from .frame import Frame, VideoInfo
+from .pipeline import Pipeline, Report
+from .sinks import Sink
+from .sinks.file import FileSink
+from .sinks.memory import MemorySink
+from .sources import Source
+from .sources.file import FileSource
+from .sources.synthetic import SyntheticSource
+from .stylizer import Stylizer
+
+__all__ = [
+    "Engine", "EngineRequest", "FileSink", "FileSource", "Frame", "MemorySink", "Pipeline", "Report",
+    "Sink", "Source", "Style", "StyleCard", "Stylizer", "StylizeError", "SyntheticSource", "VideoInfo",
+    "all_styles", "find_style", "load_engine",
+]

@@ -1,0 +1,95 @@
+"""Chooses the engine that works on this machine, and says which and why."""
+
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+from typing import Final
+
+from ..catalogue import Precision, Style
+from ..errors import EngineUnavailable, MissingDependency, StylizeError
+from . import ENGINE_NAMES
+from ._contract import Range
+from ._model import parse_model
+from ._network import Fit, NetworkEngine, Runner
+from ._probe import why_unavailable
+
+_AUTO_ORDER: Final = ("cuda", "directml", "coreml", "openvino", "cpu")
+_X86: Final = ("x86_64", "AMD64")
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What is asked of the engine. `threads` 0 means every core this process may use."""
+
+    engine: str = "auto"
+    precision: Precision | None = None
+    threads: int = 0
+    fit: Fit = "resize"
+    ranges: tuple[Range, Range] | None = None
+
+
+def usable_cores() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_engine(style: Style, request: EngineRequest) -> NetworkEngine:
+    """The engine for a style.
+
+    An engine asked for by name that does not work is an error, never replaced: `EngineUnavailable` or
+    `MissingDependency`. ``auto`` takes the first that works, and `notices` tells of those that should
+    have and did not.
+    """
+    if request.engine not in ENGINE_NAMES:
+        raise EngineUnavailable(
+            f"there is no engine {request.engine!r}: give one of {', '.join(ENGINE_NAMES)}"
+        )
+    if request.engine != "auto":
+        return _load(style, request.engine, request)
+    failures: list[str] = []
+    for name in _AUTO_ORDER:
+        if not _worth_trying(name):
+            continue
+        try:
+            engine = _load(style, name, request)
+        except (EngineUnavailable, MissingDependency) as error:
+            failures.append(str(error))
+            continue
+        engine.notices[:0] = failures
+        return engine
+    raise EngineUnavailable("no engine works here: " + "; ".join(failures))
+
+
+def _worth_trying(name: str) -> bool:
+    if name == "openvino":
+        return platform.machine() in _X86 and importlib.util.find_spec("openvino") is not None
+    return why_unavailable(name) is None
+
+
+def _load(style: Style, name: str, request: EngineRequest) -> NetworkEngine:
+    precision: Precision = request.precision or ("int8" if name in ("cpu", "openvino") else "fp32")
+    if request.precision and request.precision not in style.files:
+        raise StylizeError(
+            f"style {style.card.id} has no {request.precision} file, only {', '.join(style.files)}"
+        )
+    content = style.read(precision)
+    file = style.file(precision)
+    precision = next(p for p, f in style.files.items() if f is file)
+    label = file.path.name
+    model = parse_model(content, label)
+    threads = request.threads or usable_cores()
+    runner: Runner
+    if name == "openvino":
+        from .openvino import OpenVinoRunner
+
+        runner = OpenVinoRunner(content, precision, threads, label)
+    else:
+        from .onnx import OnnxRunner
+
+        runner = OnnxRunner(content, name, precision, threads, label)
+    return NetworkEngine(
+        runner, model, label, fit=request.fit, ranges=request.ranges, own=style.card.stride > 1
+    )

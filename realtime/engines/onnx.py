@@ -1,0 +1,85 @@
+"""onnxruntime: the CPU, and CUDA, TensorRT, CoreML and DirectML through its execution providers."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EngineUnavailable, StyleIncompatible
+from ._contract import Contract
+from ._network import TensorSpec
+from ._probe import PROVIDERS, prepare, provider_options, why_unavailable
+
+_LOG_FATAL: Final = 4
+
+
+class OnnxRunner:
+    """A graph in onnxruntime, specialised to the size of the frames it gets.
+
+    Sessions with the sides of the frame known ahead fold all the arithmetic on shapes away. One session
+    is kept, that of the latest size.
+    """
+
+    def __init__(self, content: bytes, engine: str, precision: str, threads: int, name: str) -> None:
+        if reason := why_unavailable(engine):
+            raise EngineUnavailable(f"--engine {engine} does not work here: {reason}")
+        prepare(engine)
+        self._content, self._engine, self._precision, self._threads = content, engine, precision, threads
+        try:
+            self._session = self._open({})
+        except EngineUnavailable:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0][:300]
+            raise StyleIncompatible(f"{name} can't be run by onnxruntime: {reason}") from error
+        self.inputs = [_spec(i) for i in self._session.get_inputs()]
+        self.outputs = [_spec(o) for o in self._session.get_outputs()]
+        self._sizes: dict[str, int] = {}
+        self.description = self._describe()
+
+    def run(self, contract: Contract, tensor: NDArray[Any]) -> NDArray[Any]:
+        """The output named by `contract` for `tensor`."""
+        names = self.inputs[0].shape
+        sizes = {
+            free: side for free, side in zip(names, tensor.shape, strict=True) if isinstance(free, str)
+        }
+        if sizes != self._sizes:
+            self._session = self._open(sizes)
+            self._sizes = sizes
+        (output,) = self._session.run([contract.output_name], {contract.input_name: tensor})
+        return np.asarray(output)
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = None
+
+    def _open(self, sizes: dict[str, int]) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _LOG_FATAL
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # threads that spin while they wait take the cores from decoding and encoding
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for free, side in sizes.items():
+            options.add_free_dimension_override_by_name(free, side)
+        session = onnxruntime.InferenceSession(
+            self._content, options, providers=provider_options(self._engine, self._precision)
+        )
+        running = session.get_providers()[0]
+        if running != PROVIDERS[self._engine]:
+            raise EngineUnavailable(
+                f"--engine {self._engine} does not work here: onnxruntime fell back to {running}"
+            )
+        return session
+
+    def _describe(self) -> str:
+        import onnxruntime
+
+        threads = f", {self._threads} threads" if self._engine == "cpu" else ""
+        return f"onnxruntime {onnxruntime.__version__} {self._engine} {self._precision}{threads}"
+
+
+def _spec(argument: Any) -> TensorSpec:
+    return TensorSpec(argument.name, argument.type, list(argument.shape))

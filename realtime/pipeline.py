@@ -1,0 +1,140 @@
+"""Runs a source through a stylizer into a sink on three threads, and ends them whatever happens."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from .channel import Aborted, Channel
+from .frame import Frame, SidePacket
+from .sinks import Sink
+from .sources import Source
+
+CAPACITY: Final = 3
+Item = Frame | SidePacket
+
+
+class Painter(Protocol):
+    """What paints one frame: `stylizer.Stylizer`."""
+
+    def paint(self, frame: Frame) -> Frame:
+        """The painted frame, of the same size and time."""
+        ...
+
+
+@dataclass
+class Report:
+    """How a run went."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    """Wall-clock time."""
+    cpu_seconds: float = 0.0
+    """Processor time of the whole process over the run, all cores."""
+    output: str | None = None
+    """Where the result lies; None when nothing could be kept."""
+    whole: bool = False
+    """Whether the result holds everything there was to paint."""
+
+    @property
+    def fps(self) -> float:
+        """Painted frames a second."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+class Pipeline:
+    """One job: every frame of a source, painted in order, into a sink. `run` is called once.
+
+    Reading and writing have a thread each; painting happens in the caller's, where interrupts arrive.
+    No frame is ever lost: full channels make the side before them wait.
+    """
+
+    def __init__(self, source: Source, painter: Painter, sink: Sink, capacity: int = CAPACITY) -> None:
+        self.report = Report()
+        self._source, self._painter, self._sink = source, painter, sink
+        self._read: Channel[Item] = Channel(capacity)
+        self._painted: Channel[Item] = Channel(capacity)
+        self._reader = threading.Thread(target=self._run_reader, name="stylize-read")
+        self._writer = threading.Thread(target=self._run_writer, name="stylize-write")
+        self._reading_error: BaseException | None = None
+        self._writing_error: BaseException | None = None
+
+    def run(self, on_frame: Callable[[Report], None] | None = None) -> Report:
+        """Paint everything; `on_frame` is called after each frame, in this thread.
+
+        The first failure of any thread ends the others and is raised here as itself, as is an
+        interrupt. What had been painted by then is kept where the sink can (`report.output`). A source
+        that fails midway is different in one thing: all that it gave before is painted first.
+        """
+        begun, begun_cpu = time.perf_counter(), time.process_time()
+        self._reader.start()
+        self._writer.start()
+        whole = False
+        try:
+            self._paint_all(on_frame, begun)
+            self._drain()
+            whole = self._reading_error is None and self._writing_error is None
+        finally:
+            try:
+                self._end(whole=whole)
+            finally:
+                self.report.seconds = time.perf_counter() - begun
+                self.report.cpu_seconds = time.process_time() - begun_cpu
+        error = self._writing_error or self._reading_error
+        if error is not None:
+            raise error
+        return self.report
+
+    def _paint_all(self, on_frame: Callable[[Report], None] | None, begun: float) -> None:
+        try:
+            for item in self._read:
+                if isinstance(item, Frame):
+                    self._painted.put(self._painter.paint(item))
+                    self.report.frames += 1
+                    self.report.seconds = time.perf_counter() - begun
+                    if on_frame:
+                        on_frame(self.report)
+                else:
+                    self._painted.put(item)
+        except Aborted:
+            pass  # the writer failed: its error is raised at the end
+
+    def _drain(self) -> None:
+        """Let the writer take all that was painted."""
+        self._painted.close()
+        self._writer.join()
+
+    def _end(self, *, whole: bool) -> None:
+        """Stop both threads, then make the output whole or keep what there is."""
+        self._read.abort()
+        if self._writer.is_alive():
+            self._painted.close()
+        self._reader.join()
+        self._writer.join()
+        if whole:
+            self.report.output = self._sink.finish()
+            self.report.whole = True
+        else:
+            self.report.output = self._sink.abandon()
+
+    def _run_reader(self) -> None:
+        try:
+            for item in self._source:
+                self._read.put(item)
+        except Aborted:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._reading_error = error
+        self._read.close()
+
+    def _run_writer(self) -> None:
+        try:
+            for item in self._painted:
+                self._sink.write(item)
+        except Aborted:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._writing_error = error
+            self._read.abort()
+            self._painted.abort()

@@ -1,0 +1,360 @@
+"""Video files and streams of bytes, through PyAV: every frame at its time, and all that travels beside it."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import av
+from av.video.stream import VideoStream
+
+from ..errors import SourceOpenError, SourceReadError
+from ..frame import (
+    Attachment, Extras, Frame, SidePacket, SideStream, VideoInfo, scaled_size,
+)
+from ._pixels import Deinterlacer, PixelReader, colour_of, upright_aspect, upright_size
+from ._timeline import Timeline
+
+# Playlists name other files and hosts; a video file from elsewhere has no business opening them.
+PLAYLIST_FORMATS: Final = frozenset(
+    {"applehttp", "concat", "concatf", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest"}
+)
+DEFAULT_MAX_PIXELS: Final = 4096 * 4096
+# Sound that comes before the first picture waits in memory; more than this is no video.
+_MAX_WAITING_BYTES: Final = 64 << 20
+_LATE_START_S: Final = 10
+_ATTACHED_PICTURE: Final = 0x400
+_DEFAULT: Final = 1
+_CLOCK_WANDERS: Final = 0x0200  # AVFMT_TS_DISCONT
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How to read a file. Times in seconds from the start of the file; sizes in pixels."""
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+    resize: tuple[int | None, int | None] = (None, None)
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    audio: bool = True
+    threads: int = 1
+    format: str | None = None
+    """Container format by FFmpeg's name; None looks at the content."""
+    format_options: Mapping[str, str] | None = None
+    """For formats without a header, raw video for instance: its size, pixel format and rate."""
+
+
+class FileSource:
+    """A video file, or an open binary stream, as frames and the packets beside them.
+
+    Raises `SourceOpenError` in the constructor when there is nothing to paint, `SourceReadError` while
+    iterating when the container breaks down. Damaged packets are skipped, counted and told.
+    """
+
+    def __init__(self, file: Path | BinaryIO, options: FileOptions | None = None) -> None:
+        self.options = options or FileOptions()
+        self.name = str(file) if isinstance(file, Path) else "standard input"
+        self._container = open_container(file, self.name, self.options)
+        try:
+            self._prepare()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._stream = self._choose_stream()
+        self._limit_decoder()
+        self._side = self._side_streams()
+        formats = self._container.format
+        self._timeline = Timeline(self._shift(), wandering=bool(formats.flags & _CLOCK_WANDERS))
+        if self.options.start:
+            self._container.seek(
+                int((self.options.start + self._origin) * av.time_base), backward=True
+            )
+        self._reader: PixelReader | None = None
+        self._deinterlacer: Deinterlacer | None = None
+        self._damaged = 0
+        self._concealed = 0
+        self._last: Fraction | None = None
+        self._read = 0
+        self._waiting: deque[Frame | SidePacket] = deque()
+        self._items = self._demux()
+        self._await_first_frame()
+
+    # --- opening
+
+    def _choose_stream(self) -> VideoStream:
+        moving = [s for s in self._container.streams.video if not s.disposition & _ATTACHED_PICTURE]
+        if not moving:
+            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
+            raise SourceOpenError(f"{self.name} has no video stream, only {kinds}: nothing to paint")
+        default = [s for s in moving if s.disposition & _DEFAULT]
+        stream = (default or moving)[0]
+        self._dropped_tracks = len(moving) - 1
+        if stream.codec_context is None:
+            raise SourceOpenError(f"{self.name} has a video codec this build cannot decode")
+        return stream
+
+    def _limit_decoder(self) -> None:
+        context = self._stream.codec_context
+        self._check_pixels(context.width, context.height)
+        context.options = {"max_pixels": str(self.options.max_pixels)}
+        context.thread_type = "AUTO"
+        context.thread_count = self.options.threads
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height > self.options.max_pixels:
+            raise SourceOpenError(
+                f"{self.name} has frames of {width}x{height}, {width * height} pixels, over the limit of "
+                f"{self.options.max_pixels}: pass --max-pixels {width * height} to allow them"
+            )
+
+    def _side_streams(self) -> dict[int, SideStream]:
+        side: dict[int, SideStream] = {}
+        for stream in self._container.streams:
+            kind = stream.type
+            if kind == "video" and stream.disposition & _ATTACHED_PICTURE:
+                side[stream.index] = SideStream(stream.index, "picture", stream)
+            elif (kind == "audio" and self.options.audio) or kind == "subtitle":
+                if stream.codec_context is not None:
+                    side[stream.index] = SideStream(stream.index, kind, stream)
+        return side
+
+    def _shift(self) -> Fraction:
+        """Seconds to take off every timestamp.
+
+        A clock that starts anywhere (MPEG-TS) or hours in (a cut from a broadcast) starts at zero in the
+        output; every other input keeps its times to the tick. With a start time, that becomes zero.
+        """
+        starts = [
+            s.start_time * s.time_base
+            for s in (self._stream, *(side.template for side in self._side.values()))
+            if s.start_time is not None and s.time_base
+        ]
+        first = min(starts, default=Fraction(0))
+        wanders = bool(self._container.format.flags & _CLOCK_WANDERS)
+        self._origin = first if wanders or first >= _LATE_START_S else Fraction(0)
+        return self._origin + (self.options.start or 0)
+
+    def _await_first_frame(self) -> None:
+        """Decode up to the first picture: headers lie about size and colour, pictures don't."""
+        waiting_bytes = 0
+        for item in self._items:
+            self._waiting.append(item)
+            if isinstance(item, Frame):
+                break
+            waiting_bytes += item.packet.size
+            if waiting_bytes > _MAX_WAITING_BYTES:
+                raise SourceOpenError(f"{self.name} has no picture in its first {waiting_bytes} bytes")
+        else:
+            cause = f" ({self._damaged} damaged packets)" if self._damaged else ""
+            if self.options.start or self.options.end:
+                raise SourceOpenError(f"{self.name} has no frames between the start and end asked for{cause}")
+            raise SourceOpenError(f"{self.name} has a video stream without a single readable frame{cause}")
+
+    def _describe(self, frame: av.VideoFrame) -> None:
+        """Set `info` and `extras` from the first decoded frame."""
+        self._check_pixels(frame.width, frame.height)
+        stream = self._stream
+        upright = upright_size(frame)
+        width, height = scaled_size(*upright, self.options.resize)
+        aspect = upright_aspect(frame, stream.sample_aspect_ratio)
+        aspect *= Fraction(upright[0], upright[1]) / Fraction(width, height)  # shown at the same shape
+        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        if not 0 < rate <= 1000:
+            rate = stream.average_rate or Fraction(25)
+        has_clock = frame.pts is not None
+        duration = Fraction(self._container.duration, av.time_base) if self._container.duration else None
+        whole = self.options.start is None and self.options.end is None
+        self.info = VideoInfo(
+            width=width, height=height, rate_nominal=Fraction(rate),
+            time_base=Fraction(stream.time_base) if has_clock else 1 / Fraction(rate),
+            colour=colour_of(frame), pixel_aspect=aspect,
+            frames_from_header=(stream.frames or None) if whole else None,
+            duration_from_header=self._trimmed(duration),
+        )
+        self.extras = Extras(
+            streams=tuple(self._side.values()),
+            attachments=tuple(
+                Attachment(s.name or "attachment", s.mimetype or "application/octet-stream", s.data)
+                for s in self._container.streams.attachments
+            ),
+            chapters=tuple(self._chapters()),
+            metadata=dict(self._container.metadata),
+            video_metadata=dict(stream.metadata),
+        )
+        self._reader = PixelReader((width, height) if (width, height) != upright else None)
+
+    def _trimmed(self, duration: Fraction | None) -> Fraction | None:
+        end = self.options.end
+        if duration is None:
+            return (end - (self.options.start or 0)) if end is not None else None
+        return max(Fraction(0), min(duration, end or duration) - (self.options.start or 0))
+
+    def _chapters(self) -> Iterator[Mapping[str, Any]]:
+        start, end = self.options.start or Fraction(0), self.options.end
+        for chapter in self._container.chapters():
+            base = Fraction(chapter["time_base"] or Fraction(1, av.time_base))
+            first, last = chapter["start"] * base - self._origin, chapter["end"] * base - self._origin
+            if last <= start or (end is not None and first >= end):
+                continue
+            first, last = max(first, start) - start, (min(last, end) if end else last) - start
+            yield {**chapter, "start": round(first / base), "end": round(last / base)}
+
+    # --- reading
+
+    def __iter__(self) -> Iterator[Frame | SidePacket]:
+        while self._waiting:
+            yield self._waiting.popleft()
+        yield from self._items
+
+    def _demux(self) -> Iterator[Frame | SidePacket]:
+        streams = [self._stream, *(side.template for side in self._side.values())]
+        try:
+            for packet in self._container.demux(*streams):
+                if packet.stream_index == self._stream.index:
+                    for frame in self._decode(packet):
+                        if self._past_end(frame.pts):
+                            return
+                        yield frame
+                elif packet.size and (side := self._place(packet)):
+                    yield side
+        except av.FFmpegError as error:
+            raise SourceReadError(
+                f"{self.name} can't be read beyond frame {self._read}: {error.strerror}"
+            ) from error
+        if self._deinterlacer:
+            for progressive in self._deinterlacer.run(None):
+                yield from self._keep(progressive)
+
+    def _place(self, packet: Any) -> SidePacket | None:
+        """A side packet on the output's clock, None where it lies outside the part asked for."""
+        self._timeline.place(packet)
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        attached = self._side[packet.stream_index].kind == "picture"
+        if stamp is not None and not attached:
+            time = stamp * packet.time_base
+            if (self.options.start and time < 0) or self._past_end(time):
+                return None
+        return SidePacket(packet.stream_index, packet)
+
+    def _past_end(self, time: Fraction) -> bool:
+        return self.options.end is not None and time >= self.options.end - (self.options.start or 0)
+
+    def _decode(self, packet: Any) -> Iterator[Frame]:
+        if packet.size:
+            self._timeline.place(packet)
+        try:
+            decoded = packet.decode()
+        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError, av.BugError):
+            self._damaged += 1
+            return
+        yield from self._frames(decoded)
+
+    def _frames(self, decoded: Iterable[av.VideoFrame]) -> Iterator[Frame]:
+        for raw in decoded:
+            if self._reader is None:
+                self._describe(raw)
+            self._concealed += bool(raw.is_corrupt)
+            if raw.interlaced_frame and self._deinterlacer is None:
+                self._deinterlacer = Deinterlacer(self._stream)
+            if self._deinterlacer is None:
+                yield from self._keep(raw)
+            else:
+                for progressive in self._deinterlacer.run(raw):
+                    yield from self._keep(progressive)
+
+    def _keep(self, raw: av.VideoFrame) -> Iterator[Frame]:
+        """The frame at its time on the output's clock, unless that lies before the part asked for."""
+        assert self._reader is not None
+        if raw.pts is not None and raw.time_base:
+            time = raw.pts * Fraction(raw.time_base)
+        else:
+            time = Fraction(0) if self._last is None else self._last + 1 / self.info.rate_nominal
+        if self.options.start and time < 0:
+            return
+        if self._last is not None and time <= self._last:
+            time = self._last + self.info.time_base  # two pictures can't be shown at once
+            self._reader.notices.setdefault("some frames shared a time: moved apart by one tick")
+        self._last = time
+        self._read += 1
+        duration = raw.duration * Fraction(raw.time_base) if raw.duration and raw.time_base else None
+        yield Frame(self._reader.read(raw), time, duration)
+
+    # --- the rest of the contract
+
+    @property
+    def notices(self) -> list[str]:
+        """One line for each thing that was not plain sailing."""
+        lines = list(self._reader.notices) if self._reader else []
+        if self._deinterlacer:
+            lines.append("the input is interlaced: deinterlaced, one frame for each")
+        colour = self.info.colour
+        if colour.hdr:
+            lines.append(f"the input is tagged HDR ({colour.hdr}): painted as ordinary video, tagged as such")
+        if self._dropped_tracks:
+            lines.append(f"{self._dropped_tracks} further video track(s) left out: one is painted")
+        if self._timeline.splices:
+            lines.append(f"the clock jumps {self._timeline.splices} time(s): made to run on")
+        if self._damaged or self._concealed:
+            lines.append(
+                f"the input is damaged: {self._damaged} packet(s) skipped, "
+                f"{self._concealed} frame(s) patched by the decoder"
+            )
+        promised = self.info.duration_from_header
+        shown = (self._last or Fraction(0)) + 1 / self.info.rate_nominal
+        if promised and self.info.frames_from_header and self._read < self.info.frames_from_header:
+            missing = self.info.frames_from_header - self._read - self._damaged
+            if missing > 1:
+                lines.append(
+                    f"the input ends at {float(shown):.2f} s, {missing} frame(s) before its header says"
+                )
+        return lines
+
+    def close(self) -> None:
+        """Close the container."""
+        self._items.close()
+        self._container.close()
+
+
+def open_container(
+    file: Path | BinaryIO, name: str, options: FileOptions, *, what: str = "video"
+) -> Any:
+    """Open for reading with every limit in place. Raises `SourceOpenError`."""
+    if isinstance(file, Path):
+        _check_file(file)
+    safe = ",".join(sorted(av.formats_available - PLAYLIST_FORMATS))
+    av_options = {
+        "max_pixels": str(options.max_pixels),
+        "format_whitelist": safe,
+        # a container may not make us open anything but itself
+        "protocol_whitelist": "file",
+        **(options.format_options or {}),
+    }
+    # the prefix keeps names with colons or percent signs from being read as protocols or patterns
+    target = f"file:{file}" if isinstance(file, Path) else file
+    try:
+        return av.open(
+            target, "r", format=options.format, options=av_options, metadata_errors="replace"
+        )
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        raise SourceOpenError(f"{name} is not a readable {what}: {_reason(error)}") from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise SourceOpenError(f"{path} does not exist")
+    if path.is_dir():
+        raise SourceOpenError(f"{path} is a folder, not a file")
+    if not os.access(path, os.R_OK):
+        raise SourceOpenError(f"{path} can't be read: permission denied")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceOpenError(f"{path} is empty (0 bytes)")
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:]

@@ -15,7 +15,23 @@ from .sources.synthetic import SyntheticSource
 from .stylizer import Stylizer
 
 __all__ = [
-    "Engine", "EngineRequest", "FileSink", "FileSource", "Frame", "MemorySink", "Pipeline", "Report",
-    "Sink", "Source", "Style", "StyleCard", "Stylizer", "StylizeError", "SyntheticSource", "VideoInfo",
-    "all_styles", "find_style", "load_engine",
+    "Engine",
+    "EngineRequest",
+    "FileSink",
+    "FileSource",
+    "Frame",
+    "MemorySink",
+    "Pipeline",
+    "Report",
+    "Sink",
+    "Source",
+    "Style",
+    "StyleCard",
+    "Stylizer",
+    "StylizeError",
+    "SyntheticSource",
+    "VideoInfo",
+    "all_styles",
+    "find_style",
+    "load_engine",
 ]

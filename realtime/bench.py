@@ -24,10 +24,19 @@ _WARM_UP: Final = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command beside those of style and engine."""
-    parser.add_argument("--sizes", default="640x360,1280x720", metavar="WxH,…",
-                        help="frame sizes to measure (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=120, metavar="N",
-                        help="frames of the clip painted from file to file (default: %(default)s)")
+    parser.add_argument(
+        "--sizes",
+        default="640x360,1280x720",
+        metavar="WxH,…",
+        help="frame sizes to measure (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=120,
+        metavar="N",
+        help="frames of the clip painted from file to file (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -50,7 +59,9 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         show(json.dumps(document, indent=2))
         return 0
     show(f"style {style.card.id} on {document['machine']}")
-    show(f"{'size':>10} {'net p50':>9} {'net p95':>9} {'file':>10} {'CPU/frame':>10} {'busy':>6}  engine")
+    show(
+        f"{'size':>10} {'net p50':>9} {'net p95':>9} {'file':>10} {'CPU/frame':>10} {'busy':>6}  engine"
+    )
     for row in rows:
         show(
             f"{row['size']:>10} {row['net']['p50_ms']:>6.1f} ms {row['net']['p95_ms']:>6.1f} ms "
@@ -73,7 +84,9 @@ def machine() -> str:
                 break
     except OSError:
         pass
-    return f"{name}, {usable_cores()} cores, {platform.system()}, Python {platform.python_version()}"
+    return (
+        f"{name}, {usable_cores()} cores, {platform.system()}, Python {platform.python_version()}"
+    )
 
 
 def _measure(engine: Any, width: int, height: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -90,8 +103,12 @@ def _measure(engine: Any, width: int, height: int, options: argparse.Namespace) 
         write_clip(clip, source)
         decoding, encoding = default_threads(options.threads)
         result = paint_video(
-            str(clip), str(Path(folder) / "painted.mp4"), engine,
-            VideoSettings(read=FileOptions(threads=decoding), write=EncodeOptions(threads=encoding)),
+            str(clip),
+            str(Path(folder) / "painted.mp4"),
+            engine,
+            VideoSettings(
+                read=FileOptions(threads=decoding), write=EncodeOptions(threads=encoding)
+            ),
         )
     report = result.report
     cpu = report.cpu_seconds / report.frames
@@ -112,5 +129,3 @@ def write_clip(path: Path, source: SyntheticSource) -> None:
         assert isinstance(item, Frame)
         sink.write(item)
     sink.finish()
-
-

@@ -142,7 +142,9 @@ def _read_verified(path: Path, sha256: str) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
-            raise StyleCorrupt(f"{path} has {size} bytes: a style network has {MAX_MODEL_BYTES} at most")
+            raise StyleCorrupt(
+                f"{path} has {size} bytes: a style network has {MAX_MODEL_BYTES} at most"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise StyleNotFound(f"the model file {path} can't be read: {error.strerror}") from error

@@ -25,7 +25,16 @@ from .image import paint_image
 from .pipeline import Report
 from .sinks._containers import DEFAULT_CRF, DEFAULT_PRESET, EncodeOptions
 from .sources.file import DEFAULT_MAX_PIXELS, FileOptions
-from .video import PIPES, STDIO, Result, VideoSettings, default_threads, jobs, paint_video, parse_raw
+from .video import (
+    PIPES,
+    STDIO,
+    Result,
+    VideoSettings,
+    default_threads,
+    jobs,
+    paint_video,
+    parse_raw,
+)
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -148,8 +157,10 @@ def _video(options: argparse.Namespace) -> int:
         engine.close()
     if options.json:
         document = {
-            "style": style.card.id, "engine": engine.description,
-            "jobs": [r.as_json() for r in results], "failures": failures,
+            "style": style.card.id,
+            "engine": engine.description,
+            "jobs": [r.as_json() for r in results],
+            "failures": failures,
         }
         print(json.dumps(document, indent=2))
     return EXIT_FAILED if failures else 0
@@ -162,8 +173,13 @@ def _image(options: argparse.Namespace) -> int:
     say.line(f"style {style.card.id} by {engine.description}")
     try:
         output, notices = paint_image(
-            options.input, options.output, style, engine, resize=options.size,
-            overwrite=options.overwrite, max_pixels=options.max_pixels,
+            options.input,
+            options.output,
+            style,
+            engine,
+            resize=options.size,
+            overwrite=options.overwrite,
+            max_pixels=options.max_pixels,
         )
     finally:
         for notice in engine.notices:
@@ -193,8 +209,13 @@ def _bench(options: argparse.Namespace) -> int:
 def _style_json(style: Style) -> dict[str, Any]:
     card = style.card
     return {
-        "id": card.id, "title": card.title, "description": card.description, "tier": card.tier,
-        "artist": card.artist, "work": card.work, "year": card.year,
+        "id": card.id,
+        "title": card.title,
+        "description": card.description,
+        "tier": card.tier,
+        "artist": card.artist,
+        "work": card.work,
+        "year": card.year,
         "files": {precision: str(file.path) for precision, file in style.files.items()},
     }
 
@@ -262,31 +283,57 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
         help="a video file, a folder of clips or of pictures, a sequence like %%05d.png, or - for stdin",
     )
     parser.add_argument(
-        "output", nargs="?",
+        "output",
+        nargs="?",
         help="a file (.mp4 .mkv .mov .webm .gif), a sequence like %%05d.png, a folder for a folder, or - "
         "for stdout; by default <stem>_<style>.<ending> beside the input",
     )
     parser.add_argument(
-        "--temporal", choices=["off"], default="off",
+        "--temporal",
+        choices=["off"],
+        default="off",
         help="how frames are kept steady in time: off paints each by itself (default: %(default)s)",
     )
     picture = parser.add_argument_group("picture")
-    picture.add_argument("--start", type=_seconds, metavar="TIME", help="begin here: seconds or H:MM:SS.s")
-    picture.add_argument("--end", type=_seconds, metavar="TIME", help="stop here: seconds or H:MM:SS.s")
+    picture.add_argument(
+        "--start", type=_seconds, metavar="TIME", help="begin here: seconds or H:MM:SS.s"
+    )
+    picture.add_argument(
+        "--end", type=_seconds, metavar="TIME", help="stop here: seconds or H:MM:SS.s"
+    )
     _add_size(picture)
-    picture.add_argument("--fps", type=_rate, default=Fraction(25), metavar="RATE",
-                         help="frames a second of a sequence of pictures (default: 25)")
-    picture.add_argument("--raw", type=_raw, metavar="WxH@RATE[:FORMAT]",
-                         help="stdin is raw video of this size, rate and pixel format (default rgb24)")
+    picture.add_argument(
+        "--fps",
+        type=_rate,
+        default=Fraction(25),
+        metavar="RATE",
+        help="frames a second of a sequence of pictures (default: 25)",
+    )
+    picture.add_argument(
+        "--raw",
+        type=_raw,
+        metavar="WxH@RATE[:FORMAT]",
+        help="stdin is raw video of this size, rate and pixel format (default rgb24)",
+    )
     encoding = parser.add_argument_group("output")
     encoding.add_argument("--codec", help="video encoder (default: libx264, libvpx-vp9 for .webm)")
-    encoding.add_argument("--crf", type=int, metavar="N",
-                          help=f"quality, lower is better (default: {DEFAULT_CRF} for x264 and x265)")
-    encoding.add_argument("--preset", help=f"encoder speed (default: {DEFAULT_PRESET} for x264 and x265)")
+    encoding.add_argument(
+        "--crf",
+        type=int,
+        metavar="N",
+        help=f"quality, lower is better (default: {DEFAULT_CRF} for x264 and x265)",
+    )
+    encoding.add_argument(
+        "--preset", help=f"encoder speed (default: {DEFAULT_PRESET} for x264 and x265)"
+    )
     encoding.add_argument("--pix-fmt", help="pixel format (default: yuv420p)")
     encoding.add_argument("--no-audio", action="store_true", help="leave the audio tracks out")
-    encoding.add_argument("--format", choices=sorted(PIPES), default="y4m",
-                          help="what is written to stdout (default: %(default)s; raw is rgb24)")
+    encoding.add_argument(
+        "--format",
+        choices=sorted(PIPES),
+        default="y4m",
+        help="what is written to stdout (default: %(default)s; raw is rgb24)",
+    )
     encoding.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_engine(parser)
     _add_talk(parser)
@@ -294,7 +341,9 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
 
 def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="a picture")
-    parser.add_argument("output", nargs="?", help="the painted picture; by default beside the input")
+    parser.add_argument(
+        "output", nargs="?", help="the painted picture; by default beside the input"
+    )
     _add_size(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_engine(parser)
@@ -311,27 +360,56 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_size(parser: Any) -> None:
-    parser.add_argument("--size", type=_size, default=(None, None), metavar="WxH",
-                        help="scale to this size; 1280x or x720 keeps the aspect")
-    parser.add_argument("--max-pixels", type=_count, default=DEFAULT_MAX_PIXELS, metavar="N",
-                        help="refuse larger frames (default: %(default)s)")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=(None, None),
+        metavar="WxH",
+        help="scale to this size; 1280x or x720 keeps the aspect",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help="refuse larger frames (default: %(default)s)",
+    )
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("style and engine")
-    group.add_argument("--style", default=DEFAULT_STYLE,
-                       help="a style's name (see `stylize styles`), its folder, or an ONNX file "
-                       "(default: %(default)s)")
-    group.add_argument("--engine", choices=ENGINE_NAMES, default="auto",
-                       help="what runs the network (default: the fastest that works here)")
-    group.add_argument("--precision", choices=["fp32", "int8"],
-                       help="which of the style's networks (default: int8 on the CPU, else fp32)")
-    group.add_argument("--threads", type=_threads, default=0, metavar="N",
-                       help="processor threads (default: all)")
-    group.add_argument("--model-range", type=_ranges, metavar="IN[,OUT]",
-                       help="values a foreign float model takes and gives: 0..255, 0..1 or -1..1")
-    group.add_argument("--fit", choices=["resize", "tile"], default="resize",
-                       help="how frames reach a foreign model of fixed size (default: %(default)s)")
+    group.add_argument(
+        "--style",
+        default=DEFAULT_STYLE,
+        help="a style's name (see `stylize styles`), its folder, or an ONNX file "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--engine",
+        choices=ENGINE_NAMES,
+        default="auto",
+        help="what runs the network (default: the fastest that works here)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=["fp32", "int8"],
+        help="which of the style's networks (default: int8 on the CPU, else fp32)",
+    )
+    group.add_argument(
+        "--threads", type=_threads, default=0, metavar="N", help="processor threads (default: all)"
+    )
+    group.add_argument(
+        "--model-range",
+        type=_ranges,
+        metavar="IN[,OUT]",
+        help="values a foreign float model takes and gives: 0..255, 0..1 or -1..1",
+    )
+    group.add_argument(
+        "--fit",
+        choices=["resize", "tile"],
+        default="resize",
+        help="how frames reach a foreign model of fixed size (default: %(default)s)",
+    )
 
 
 def _add_talk(parser: argparse.ArgumentParser) -> None:
@@ -351,7 +429,9 @@ def _video_settings(options: argparse.Namespace) -> VideoSettings:
     if options.json and options.output == STDIO:
         raise StylizeError("--json and a video can't both go to standard output")
     if options.start is not None and options.end is not None and options.end <= options.start:
-        raise StylizeError(f"--end {float(options.end)} must come after --start {float(options.start)}")
+        raise StylizeError(
+            f"--end {float(options.end)} must come after --start {float(options.start)}"
+        )
     codec, pix_fmt = options.codec, options.pix_fmt
     to_pipe = options.output == STDIO or (options.output is None and options.input == STDIO)
     if to_pipe and options.format == "raw" and pix_fmt is None:
@@ -359,13 +439,22 @@ def _video_settings(options: argparse.Namespace) -> VideoSettings:
     decoding, encoding = default_threads(options.threads)
     return VideoSettings(
         read=FileOptions(
-            start=options.start, end=options.end, resize=options.size, max_pixels=options.max_pixels,
-            audio=not options.no_audio, threads=decoding,
-            format="rawvideo" if options.raw else None, format_options=options.raw,
+            start=options.start,
+            end=options.end,
+            resize=options.size,
+            max_pixels=options.max_pixels,
+            audio=not options.no_audio,
+            threads=decoding,
+            format="rawvideo" if options.raw else None,
+            format_options=options.raw,
         ),
         write=EncodeOptions(
-            codec=codec, crf=options.crf, preset=options.preset, pix_fmt=pix_fmt,
-            overwrite=options.overwrite, threads=encoding,
+            codec=codec,
+            crf=options.crf,
+            preset=options.preset,
+            pix_fmt=pix_fmt,
+            overwrite=options.overwrite,
+            threads=encoding,
         ),
         sequence_rate=options.fps,
         pipe_format=options.format,
@@ -384,7 +473,9 @@ def _seconds(text: str) -> Fraction:
         for part in parts:
             total = total * 60 + Fraction(part)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds or H:MM:SS.s") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time: give seconds or H:MM:SS.s"
+        ) from None
     if total < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is before the beginning")
     return total
@@ -417,7 +508,9 @@ def _count(text: str) -> int:
 
 def _threads(text: str) -> int:
     if not text.isdecimal() or int(text) > 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 to 1024, or 0 for all")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of threads: give 1 to 1024, or 0 for all"
+        )
     return int(text)
 
 
@@ -432,7 +525,9 @@ def _ranges(text: str) -> tuple[Any, Any]:
     entry, _, end = text.partition(",")
     end = end or entry
     if entry not in RANGES or end not in RANGES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range: give one or two of {', '.join(RANGES)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range: give one or two of {', '.join(RANGES)}"
+        )
     return entry, end
 
 
@@ -447,13 +542,20 @@ class _Command:
 _COMMANDS: Final = {
     "video": _Command(
         "paint a video file, a folder of clips or a pipe",
-        "Paint a video in a style, frame by frame, keeping everything else.", _add_video, _video,
+        "Paint a video in a style, frame by frame, keeping everything else.",
+        _add_video,
+        _video,
     ),
-    "image": _Command("paint a still picture", "Paint a still picture in a style.", _add_image, _image),
-    "styles": _Command("list the styles there are", "List the styles there are.", _add_styles, _styles),
+    "image": _Command(
+        "paint a still picture", "Paint a still picture in a style.", _add_image, _image
+    ),
+    "styles": _Command(
+        "list the styles there are", "List the styles there are.", _add_styles, _styles
+    ),
     "bench": _Command(
         "measure speed on this machine",
         "Measure how fast a style paints here, the network alone and a file from decode to encode.",
-        _add_bench, _bench,
+        _add_bench,
+        _bench,
     ),
 }

@@ -90,8 +90,12 @@ def yuv_to_rgb_matrix(matrix: int, *, full_range: bool) -> NDArray[np.float32]:
 
 
 def planes_to_rgb(
-    y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8],
-    matrix: int, *, full_range: bool,
+    y: NDArray[np.uint8],
+    cb: NDArray[np.uint8],
+    cr: NDArray[np.uint8],
+    matrix: int,
+    *,
+    full_range: bool,
 ) -> NDArray[np.uint8]:
     """8-bit planes to RGB (H, W, 3) uint8, rounded, within half a level of the exact value.
 

@@ -12,8 +12,13 @@ from .sources.images import read_image
 
 
 def paint_image(
-    source: str, target: str | None, style: Style, engine: Engine, *,
-    resize: tuple[int | None, int | None] = (None, None), overwrite: bool = False,
+    source: str,
+    target: str | None,
+    style: Style,
+    engine: Engine,
+    *,
+    resize: tuple[int | None, int | None] = (None, None),
+    overwrite: bool = False,
     max_pixels: int,
 ) -> tuple[str, list[str]]:
     """Paint one picture; returns the name of the painted one and notices.

@@ -50,7 +50,9 @@ class Pipeline:
     No frame is ever lost: full channels make the side before them wait.
     """
 
-    def __init__(self, source: Source, painter: Painter, sink: Sink, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, source: Source, painter: Painter, sink: Sink, capacity: int = CAPACITY
+    ) -> None:
         self.report = Report()
         self._source, self._painter, self._sink = source, painter, sink
         self._read: Channel[Item] = Channel(capacity)

@@ -29,8 +29,23 @@ PIPES: Final = {
     "raw": Container("rawvideo", "rawvideo"),
 }
 VIDEO_SUFFIXES: Final = frozenset(CONTAINERS) | {
-    ".3gp", ".apng", ".asf", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".nut", ".ogv", ".ts", ".wmv", ".y4m",
+    ".3gp",
+    ".apng",
+    ".asf",
+    ".avi",
+    ".flv",
+    ".h264",
+    ".hevc",
+    ".m2ts",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".mxf",
+    ".nut",
+    ".ogv",
+    ".ts",
+    ".wmv",
+    ".y4m",
 }
 
 
@@ -102,7 +117,10 @@ def jobs(source: str, target: str | None, style: Style) -> list[tuple[str, str]]
 
 
 def paint_video(
-    source_name: str, target_name: str, engine: Engine, settings: VideoSettings,
+    source_name: str,
+    target_name: str,
+    engine: Engine,
+    settings: VideoSettings,
     watcher: Watcher | None = None,
 ) -> Result:
     """Paint one input into one output.
@@ -137,7 +155,11 @@ def parse_raw(text: str) -> Mapping[str, str]:
     if not match:
         raise ValueError(f"{text!r} is not of the form 640x360@30 or 640x360@30000/1001:yuv420p")
     width, height, rate, pix_fmt = match.groups()
-    return {"video_size": f"{width}x{height}", "framerate": rate, "pixel_format": pix_fmt or "rgb24"}
+    return {
+        "video_size": f"{width}x{height}",
+        "framerate": rate,
+        "pixel_format": pix_fmt or "rgb24",
+    }
 
 
 def _open_source(name: str, settings: VideoSettings) -> Source:
@@ -146,7 +168,10 @@ def _open_source(name: str, settings: VideoSettings) -> Source:
     path = Path(name)
     if path.is_dir() or (not path.exists() and _names_sequence(path)):
         return ImageSequenceSource(
-            sequence_paths(path), settings.sequence_rate, settings.read.resize, settings.read.max_pixels
+            sequence_paths(path),
+            settings.sequence_rate,
+            settings.read.resize,
+            settings.read.max_pixels,
         )
     return FileSource(path, settings.read)
 
@@ -154,7 +179,11 @@ def _open_source(name: str, settings: VideoSettings) -> Source:
 def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
     if name == STDIO:
         return FileSink(
-            sys.stdout.buffer, source.info, source.extras, settings.write, PIPES[settings.pipe_format]
+            sys.stdout.buffer,
+            source.info,
+            source.extras,
+            settings.write,
+            PIPES[settings.pipe_format],
         )
     path = Path(name)
     if is_sequence_pattern(path):
@@ -164,14 +193,18 @@ def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
 
 
 def _folder_jobs(folder: Path, target: str | None, style: Style) -> list[tuple[str, str]]:
-    clips = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES)
+    clips = sorted(
+        p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES
+    )
     if not clips:
         raise SourceOpenError(f"the folder {folder} holds no video files and no pictures")
     if target is None:
         return [(str(clip), str(_beside(clip, style))) for clip in clips]
     into = Path(target)
     if into.suffix and not into.is_dir():
-        raise SinkOpenError(f"{folder} is a folder of clips, so the output {target} must be a folder too")
+        raise SinkOpenError(
+            f"{folder} is a folder of clips, so the output {target} must be a folder too"
+        )
     into.mkdir(parents=True, exist_ok=True)
     return [(str(clip), str(into / _beside(clip, style).name)) for clip in clips]
 
@@ -208,4 +241,3 @@ def default_threads(asked: int) -> tuple[int, int]:
     """Threads for decoder and encoder: one each on small machines, where the network needs the rest."""
     cores = asked or usable_cores()
     return max(1, cores // 4), max(1, cores // 2)
-

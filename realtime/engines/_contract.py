@@ -17,7 +17,9 @@ _SCALE: Final[dict[Range, tuple[float, float]]] = {
     "-1..1": (1 / 127.5, -1.0),
 }
 _TYPES: Final = {
-    "tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
 }
 
 
@@ -40,7 +42,9 @@ class Contract:
         tensor: NDArray[Any] = pixels
         if self.dtype != np.uint8:
             scale, offset = _SCALE[self.input_range]
-            tensor = (pixels * np.float32(scale) + np.float32(offset)).astype(self.dtype, copy=False)
+            tensor = (pixels * np.float32(scale) + np.float32(offset)).astype(
+                self.dtype, copy=False
+            )
         if self.input_layout in ("NCHW", "CHW"):
             tensor = tensor.transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
         if self.input_layout.startswith("N"):
@@ -99,10 +103,14 @@ def read_contract(inputs: list[Any], outputs: list[Any], name: str) -> Contract:
             f"{inputs[0].shape}, expected 3 channels first or last"
         )
     if inputs[0].type not in _TYPES:
-        raise StyleIncompatible(f"{name} takes {inputs[0].type}: only uint8, float32 and float16 are run")
+        raise StyleIncompatible(
+            f"{name} takes {inputs[0].type}: only uint8, float32 and float16 are run"
+        )
     pictures = [o for o in outputs if o.type in _TYPES and len(o.shape) in (3, 4)]
     if not pictures:
-        raise StyleIncompatible(f"{name} is not a network from picture to picture: it puts out none")
+        raise StyleIncompatible(
+            f"{name} is not a network from picture to picture: it puts out none"
+        )
     output_layout = _layout(pictures[0].shape) or _unknown_layout(pictures[0].shape, layout)
     if output_layout is None:
         raise StyleIncompatible(
@@ -112,7 +120,11 @@ def read_contract(inputs: list[Any], outputs: list[Any], name: str) -> Contract:
     rows = {"NCHW": (2, 3), "NHWC": (1, 2), "CHW": (1, 2), "HWC": (0, 1)}[layout]
     height, width = (inputs[0].shape[axis] for axis in rows)
     return Contract(
-        inputs[0].name, pictures[0].name, layout, output_layout, _TYPES[inputs[0].type],
+        inputs[0].name,
+        pictures[0].name,
+        layout,
+        output_layout,
+        _TYPES[inputs[0].type],
         height=height if isinstance(height, int) and height > 0 else None,
         width=width if isinstance(width, int) and width > 0 else None,
     )
@@ -185,7 +197,16 @@ def output_range_from_graph(model: Any, output_name: str) -> Range | None:
                 return "0..255"
             if node.op_type == "Clip":
                 return "-1..1" if min(values) < 0 else "0..1"
-        if node.op_type not in ("Transpose", "Cast", "Identity", "Squeeze", "Add", "Mul", "Div", "Clip"):
+        if node.op_type not in (
+            "Transpose",
+            "Cast",
+            "Identity",
+            "Squeeze",
+            "Add",
+            "Mul",
+            "Div",
+            "Clip",
+        ):
             return None
         tensor = node.input[0]
     return None

@@ -55,12 +55,16 @@ def _refuse_bombs(model: Any, name: str) -> None:
     try:
         inferred = shape_inference.infer_shapes(model, data_prop=True)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise StyleIncompatible(f"{name} is not a sound ONNX graph: {_first_line(error)}") from error
+        raise StyleIncompatible(
+            f"{name} is not a sound ONNX graph: {_first_line(error)}"
+        ) from error
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
         sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         if sides and all(side > 0 for side in sides):
             if float(np.prod(sides, dtype=float)) > MAX_STATIC_VALUES:
-                raise StyleIncompatible(f"{name} holds a tensor of shape {sides}: refused for its size")
+                raise StyleIncompatible(
+                    f"{name} holds a tensor of shape {sides}: refused for its size"
+                )
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from ..errors import InferenceError, StyleIncompatible
 from ..frame import Pixels
 from ._contract import (
-    Contract, Range, input_range_from_graph, output_range_from_graph, range_of_output,
-    read_contract, to_hwc,
+    Contract,
+    Range,
+    input_range_from_graph,
+    output_range_from_graph,
+    range_of_output,
+    read_contract,
+    to_hwc,
 )
 
 Fit = Literal["resize", "tile"]
@@ -50,8 +55,14 @@ class NetworkEngine:
     """An `Engine` over any `Runner` whose graph turns one picture into one."""
 
     def __init__(
-        self, runner: Runner, model: Any, name: str, *,
-        fit: Fit = "resize", ranges: tuple[Range, Range] | None = None, own: bool = False,
+        self,
+        runner: Runner,
+        model: Any,
+        name: str,
+        *,
+        fit: Fit = "resize",
+        ranges: tuple[Range, Range] | None = None,
+        own: bool = False,
     ) -> None:
         self.notices: list[str] = []
         self._runner, self._name, self._fit, self._own = runner, name, fit, own
@@ -97,7 +108,9 @@ class NetworkEngine:
             painted = self._run(padded)  # type: ignore[arg-type]
             if painted.shape == padded.shape:
                 if stride != self._stride:
-                    self.notices.append(f"frames are padded to multiples of {stride} for this model")
+                    self.notices.append(
+                        f"frames are padded to multiples of {stride} for this model"
+                    )
                 self._stride = stride
                 return np.ascontiguousarray(painted[:height, :width])
         raise InferenceError(
@@ -221,5 +234,3 @@ def _test_picture(width: int, height: int) -> Pixels:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-

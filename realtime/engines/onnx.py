@@ -20,11 +20,18 @@ class OnnxRunner:
     is kept, that of the latest size.
     """
 
-    def __init__(self, content: bytes, engine: str, precision: str, threads: int, name: str) -> None:
+    def __init__(
+        self, content: bytes, engine: str, precision: str, threads: int, name: str
+    ) -> None:
         if reason := why_unavailable(engine):
             raise EngineUnavailable(f"--engine {engine} does not work here: {reason}")
         prepare(engine)
-        self._content, self._engine, self._precision, self._threads = content, engine, precision, threads
+        self._content, self._engine, self._precision, self._threads = (
+            content,
+            engine,
+            precision,
+            threads,
+        )
         try:
             self._session = self._open({})
         except EngineUnavailable:
@@ -41,7 +48,9 @@ class OnnxRunner:
         """The output named by `contract` for `tensor`."""
         names = self.inputs[0].shape
         sizes = {
-            free: side for free, side in zip(names, tensor.shape, strict=True) if isinstance(free, str)
+            free: side
+            for free, side in zip(names, tensor.shape, strict=True)
+            if isinstance(free, str)
         }
         if sizes != self._sizes:
             self._session = self._open(sizes)

@@ -64,8 +64,10 @@ class OpenVinoRunner:
 
 
 def _spec(port: Any) -> TensorSpec:
-    shape = [
-        None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()
-    ] if port.get_partial_shape().rank.is_static else []
+    shape = (
+        [None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]
+        if port.get_partial_shape().rank.is_static
+        else []
+    )
     kind = port.get_element_type().get_type_name()
     return TensorSpec(port.get_any_name(), _TYPES.get(kind, kind), shape)

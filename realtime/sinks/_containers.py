@@ -107,7 +107,16 @@ def pixel_format(codec: str, asked: str | None) -> str:
 def needs_even(codec: str, pix_fmt: str) -> tuple[bool, bool]:
     """Whether width and height must be even: x264 and its kind refuse odd sizes of subsampled chroma."""
     layout = av.VideoFormat(pix_fmt, 2, 2)
-    if codec in ("libvpx-vp9", "libvpx", "ffv1", "gif", "png", "rawvideo", "wrapped_avframe", "mjpeg"):
+    if codec in (
+        "libvpx-vp9",
+        "libvpx",
+        "ffv1",
+        "gif",
+        "png",
+        "rawvideo",
+        "wrapped_avframe",
+        "mjpeg",
+    ):
         return False, False
     chroma_x = layout.chroma_width(16) < 16
     chroma_y = layout.chroma_height(16) < 16
@@ -116,4 +125,8 @@ def needs_even(codec: str, pix_fmt: str) -> tuple[bool, bool]:
 
 def plain_rate(rate: Fraction) -> Fraction:
     """A frame rate every encoder can write down (MPEG-4 and others have 16-bit fields)."""
-    return rate if rate.denominator < 65536 and rate.numerator < 1 << 30 else rate.limit_denominator(1001)
+    return (
+        rate
+        if rate.denominator < 65536 and rate.numerator < 1 << 30
+        else rate.limit_denominator(1001)
+    )

@@ -42,8 +42,13 @@ class SideTracks:
             self._tracks[side.key] = track
 
     def _track(
-        self, output: OutputContainer, container: Container, side: SideStream, name: str,
-        *, copyable: bool,
+        self,
+        output: OutputContainer,
+        container: Container,
+        side: SideStream,
+        name: str,
+        *,
+        copyable: bool,
     ) -> "_Copy | _Audio | _Subtitle | None":
         try:
             if side.kind == "picture":
@@ -58,7 +63,9 @@ class SideTracks:
                 )
                 return _Audio(output, side.template, container.audio)
             if side.kind == "subtitle" and container.subtitle and name in _TEXT_SUBTITLES:
-                self.notices.append(f"subtitle track {side.key} ({name}) converted to {container.subtitle}")
+                self.notices.append(
+                    f"subtitle track {side.key} ({name}) converted to {container.subtitle}"
+                )
                 return _Subtitle(output, side.template, container.subtitle)
         except (av.FFmpegError, ValueError):
             return None

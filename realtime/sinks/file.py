@@ -17,13 +17,21 @@ from ..colour import MATRIX_RGB, RANGE_FULL, RANGE_LIMITED
 from ..errors import SinkOpenError, SinkWriteError, StylizeError
 from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo
 from ._containers import (
-    Container, EncodeOptions, container_for, encoder_options, needs_even, pixel_format, plain_rate,
+    Container,
+    EncodeOptions,
+    container_for,
+    encoder_options,
+    needs_even,
+    pixel_format,
+    plain_rate,
 )
 from ._side import SideTracks
 
 # Averages the chroma of the pixels under one sample: the exact inverse of how it was repeated on reading.
 _EXACT: Final = Interpolation.AREA | Interpolation.FULL_CHR_H_INP
-_WRITTEN_BY_MUXER: Final = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands"})
+_WRITTEN_BY_MUXER: Final = frozenset(
+    {"encoder", "major_brand", "minor_version", "compatible_brands"}
+)
 _MAX_TIMESCALE: Final = 50_000_000
 _GIF_TICK: Final = Fraction(1, 100)
 
@@ -37,8 +45,12 @@ class FileSink:
     """
 
     def __init__(
-        self, target: Path | BinaryIO, info: VideoInfo, extras: Extras,
-        options: EncodeOptions | None = None, container: Container | None = None,
+        self,
+        target: Path | BinaryIO,
+        info: VideoInfo,
+        extras: Extras,
+        options: EncodeOptions | None = None,
+        container: Container | None = None,
     ) -> None:
         self._options = options or EncodeOptions()
         self._info, self._target = info, target
@@ -88,7 +100,9 @@ class FileSink:
             for attachment in extras.attachments:
                 self._output.add_attachment(attachment.name, attachment.mimetype, attachment.data)
         elif extras.attachments and self._container.audio:
-            self.notices.append(f"{len(extras.attachments)} attachment(s) left out: only mkv holds them")
+            self.notices.append(
+                f"{len(extras.attachments)} attachment(s) left out: only mkv holds them"
+            )
         self._output.start_encoding()
         self._palette = _Palette(*self._size, self._tick) if codec == "gif" else None
 
@@ -164,7 +178,12 @@ class FileSink:
         width, height = self._size
         if pixels.shape[:2] != (height, width):
             pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
-                pixels, 0, height - pixels.shape[0], 0, width - pixels.shape[1], cv2.BORDER_REPLICATE
+                pixels,
+                0,
+                height - pixels.shape[0],
+                0,
+                width - pixels.shape[1],
+                cv2.BORDER_REPLICATE,
             )
         rgb = av.VideoFrame.from_numpy_buffer(pixels, format="rgb24")
         rgb.color_range = RANGE_FULL
@@ -172,9 +191,14 @@ class FileSink:
             return rgb
         matrix = self._info.colour.swscale_matrix(self._info.height)
         out = self._reformatter.reformat(
-            rgb, format=self._pix_fmt, interpolation=_EXACT, threads=1,
-            src_colorspace=matrix, dst_colorspace=matrix,
-            src_color_range=RANGE_FULL, dst_color_range=RANGE_FULL if self._full else RANGE_LIMITED,
+            rgb,
+            format=self._pix_fmt,
+            interpolation=_EXACT,
+            threads=1,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=RANGE_FULL,
+            dst_color_range=RANGE_FULL if self._full else RANGE_LIMITED,
         )
         context = self._stream.codec_context
         out.colorspace, out.color_range = context.colorspace, context.color_range

@@ -31,7 +31,9 @@ def encode_image(pixels: Pixels, suffix: str) -> bytes:
         options = [cv2.IMWRITE_WEBP_QUALITY, _JPEG_QUALITY]
     done, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise SinkWriteError(f"a {pixels.shape[1]}x{pixels.shape[0]} picture can't be written as {suffix}")
+        raise SinkWriteError(
+            f"a {pixels.shape[1]}x{pixels.shape[0]} picture can't be written as {suffix}"
+        )
     return data.tobytes()
 
 
@@ -39,7 +41,9 @@ def check_suffix(suffix: str) -> None:
     """Raise `SinkOpenError` unless pictures are written in the format of this file ending."""
     if suffix.lower() not in STILL_SUFFIXES:
         known = ", ".join(sorted(STILL_SUFFIXES))
-        raise SinkOpenError(f"pictures are not written as {suffix or 'a name without ending'}: give {known}")
+        raise SinkOpenError(
+            f"pictures are not written as {suffix or 'a name without ending'}: give {known}"
+        )
 
 
 def write_image(path: Path, pixels: Pixels, *, overwrite: bool) -> None:
@@ -72,7 +76,9 @@ class ImageSequenceSink:
             raise SinkOpenError(f"{pattern} has pictures already: pass --overwrite to replace them")
         parent = self._folder if self._folder.is_dir() else self._folder.parent
         try:
-            self._temporary = parent / f".{pattern.stem.replace('%', '')}.{uuid.uuid4().hex[:8]}.part"
+            self._temporary = (
+                parent / f".{pattern.stem.replace('%', '')}.{uuid.uuid4().hex[:8]}.part"
+            )
             self._temporary.mkdir()
         except OSError as error:
             raise SinkOpenError(f"{self._folder} can't be written to: {_reason(error)}") from error

@@ -15,7 +15,9 @@ from ..colour import RANGE_FULL, RANGE_LIMITED, Colour, planes_to_rgb
 from ..frame import Pixels
 
 _PLANAR_8BIT: Final = frozenset(
-    f"yuv{full}{sampling}p" for full in ("", "j") for sampling in ("420", "422", "440", "444", "411")
+    f"yuv{full}{sampling}p"
+    for full in ("", "j")
+    for sampling in ("420", "422", "440", "444", "411")
 )
 _EXACT: Final = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -40,7 +42,9 @@ class PixelReader:
         if self._size is None:
             self._size = (width, height)
         elif self._size != (width, height):
-            self._note(f"the picture changes size midway: fitted into {self._size[0]}x{self._size[1]}")
+            self._note(
+                f"the picture changes size midway: fitted into {self._size[0]}x{self._size[1]}"
+            )
             pixels = _letterbox(pixels, *self._size)
         if self._resize_to and self._resize_to != self._size:
             shrinks = self._resize_to[0] * self._resize_to[1] < self._size[0] * self._size[1]
@@ -59,15 +63,17 @@ class PixelReader:
         if any(component.is_alpha for component in frame.format.components):
             self._note("the input has transparency: painted over black")
             rgba = self._reformat(frame, "rgba", colour)
-            return cv2.multiply(
-                rgba[:, :, :3], cv2.merge([rgba[:, :, 3]] * 3), scale=1 / 255
-            )  # type: ignore[return-value]
+            return cv2.multiply(rgba[:, :, :3], cv2.merge([rgba[:, :, 3]] * 3), scale=1 / 255)  # type: ignore[return-value]
         if not name.startswith("yuv") and not name.startswith(("nv", "p0", "p2", "p4")):
             return self._reformat(frame, "rgb24", colour)[:, :, :3]
         # deeper or packed: to 8-bit planes first, so that the matrix stays ours
         plain = self._reformatter.reformat(
-            frame, format="yuv444p", interpolation=_EXACT, threads=1,
-            src_color_range=colour.range or RANGE_LIMITED, dst_color_range=colour.range or RANGE_LIMITED,
+            frame,
+            format="yuv444p",
+            interpolation=_EXACT,
+            threads=1,
+            src_color_range=colour.range or RANGE_LIMITED,
+            dst_color_range=colour.range or RANGE_LIMITED,
         )
         return planes_to_rgb(*_planes(plain), matrix, full_range=full)
 
@@ -77,9 +83,14 @@ class PixelReader:
         if not source_range:
             source_range = RANGE_FULL if frame.format.is_rgb else RANGE_LIMITED
         out = self._reformatter.reformat(
-            frame, format=fmt, interpolation=_EXACT, threads=1,
-            src_colorspace=matrix, dst_colorspace=matrix,
-            src_color_range=source_range, dst_color_range=RANGE_FULL,
+            frame,
+            format=fmt,
+            interpolation=_EXACT,
+            threads=1,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=source_range,
+            dst_color_range=RANGE_FULL,
         )
         return out.to_ndarray()  # type: ignore[return-value]
 
@@ -138,7 +149,9 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
-    matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)  # 16.16 fixed point, last column 2.30
+    matrix = np.frombuffer(bytes(data), np.int32).reshape(
+        3, 3
+    )  # 16.16 fixed point, last column 2.30
     a, b, c, d = (int(v) for v in (matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]))
     mirrored = a * d - b * c < 0
     if mirrored:
@@ -165,7 +178,9 @@ def _letterbox(pixels: Pixels, width: int, height: int) -> Pixels:
     """Fit into width x height with the aspect kept, black around."""
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
     inner = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    fitted = cv2.resize(pixels, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    fitted = cv2.resize(
+        pixels, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    )
     out = np.zeros((height, width, 3), np.uint8)
     x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
     out[y : y + inner[1], x : x + inner[0]] = fitted

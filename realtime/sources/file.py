@@ -13,7 +13,13 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceOpenError, SourceReadError
 from ..frame import (
-    Attachment, Extras, Frame, SidePacket, SideStream, VideoInfo, scaled_size,
+    Attachment,
+    Extras,
+    Frame,
+    SidePacket,
+    SideStream,
+    VideoInfo,
+    scaled_size,
 )
 from ._pixels import Deinterlacer, PixelReader, colour_of, upright_aspect, upright_size
 from ._timeline import Timeline
@@ -90,7 +96,9 @@ class FileSource:
         moving = [s for s in self._container.streams.video if not s.disposition & _ATTACHED_PICTURE]
         if not moving:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
-            raise SourceOpenError(f"{self.name} has no video stream, only {kinds}: nothing to paint")
+            raise SourceOpenError(
+                f"{self.name} has no video stream, only {kinds}: nothing to paint"
+            )
         default = [s for s in moving if s.disposition & _DEFAULT]
         stream = (default or moving)[0]
         self._dropped_tracks = len(moving) - 1
@@ -148,12 +156,18 @@ class FileSource:
                 break
             waiting_bytes += item.packet.size
             if waiting_bytes > _MAX_WAITING_BYTES:
-                raise SourceOpenError(f"{self.name} has no picture in its first {waiting_bytes} bytes")
+                raise SourceOpenError(
+                    f"{self.name} has no picture in its first {waiting_bytes} bytes"
+                )
         else:
             cause = f" ({self._damaged} damaged packets)" if self._damaged else ""
             if self.options.start or self.options.end:
-                raise SourceOpenError(f"{self.name} has no frames between the start and end asked for{cause}")
-            raise SourceOpenError(f"{self.name} has a video stream without a single readable frame{cause}")
+                raise SourceOpenError(
+                    f"{self.name} has no frames between the start and end asked for{cause}"
+                )
+            raise SourceOpenError(
+                f"{self.name} has a video stream without a single readable frame{cause}"
+            )
 
     def _describe(self, frame: av.VideoFrame) -> None:
         """Set `info` and `extras` from the first decoded frame."""
@@ -162,17 +176,24 @@ class FileSource:
         upright = upright_size(frame)
         width, height = scaled_size(*upright, self.options.resize)
         aspect = upright_aspect(frame, stream.sample_aspect_ratio)
-        aspect *= Fraction(upright[0], upright[1]) / Fraction(width, height)  # shown at the same shape
+        aspect *= Fraction(upright[0], upright[1]) / Fraction(
+            width, height
+        )  # shown at the same shape
         rate = stream.guessed_rate or stream.average_rate or Fraction(25)
         if not 0 < rate <= 1000:
             rate = stream.average_rate or Fraction(25)
         has_clock = frame.pts is not None
-        duration = Fraction(self._container.duration, av.time_base) if self._container.duration else None
+        duration = (
+            Fraction(self._container.duration, av.time_base) if self._container.duration else None
+        )
         whole = self.options.start is None and self.options.end is None
         self.info = VideoInfo(
-            width=width, height=height, rate_nominal=Fraction(rate),
+            width=width,
+            height=height,
+            rate_nominal=Fraction(rate),
             time_base=Fraction(stream.time_base) if has_clock else 1 / Fraction(rate),
-            colour=colour_of(frame), pixel_aspect=aspect,
+            colour=colour_of(frame),
+            pixel_aspect=aspect,
             frames_from_header=(stream.frames or None) if whole else None,
             duration_from_header=self._trimmed(duration),
         )
@@ -198,7 +219,10 @@ class FileSource:
         start, end = self.options.start or Fraction(0), self.options.end
         for chapter in self._container.chapters():
             base = Fraction(chapter["time_base"] or Fraction(1, av.time_base))
-            first, last = chapter["start"] * base - self._origin, chapter["end"] * base - self._origin
+            first, last = (
+                chapter["start"] * base - self._origin,
+                chapter["end"] * base - self._origin,
+            )
             if last <= start or (end is not None and first >= end):
                 continue
             first, last = max(first, start) - start, (min(last, end) if end else last) - start
@@ -281,7 +305,9 @@ class FileSource:
             self._reader.notices.setdefault("some frames shared a time: moved apart by one tick")
         self._last = time
         self._read += 1
-        duration = raw.duration * Fraction(raw.time_base) if raw.duration and raw.time_base else None
+        duration = (
+            raw.duration * Fraction(raw.time_base) if raw.duration and raw.time_base else None
+        )
         yield Frame(self._reader.read(raw), time, duration)
 
     # --- the rest of the contract
@@ -294,7 +320,9 @@ class FileSource:
             lines.append("the input is interlaced: deinterlaced, one frame for each")
         colour = self.info.colour
         if colour.hdr:
-            lines.append(f"the input is tagged HDR ({colour.hdr}): painted as ordinary video, tagged as such")
+            lines.append(
+                f"the input is tagged HDR ({colour.hdr}): painted as ordinary video, tagged as such"
+            )
         if self._dropped_tracks:
             lines.append(f"{self._dropped_tracks} further video track(s) left out: one is painted")
         if self._timeline.splices:

@@ -13,7 +13,9 @@ from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo, scaled_size
 from ._pixels import PixelReader
 from .file import DEFAULT_MAX_PIXELS, FileOptions, open_container
 
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+IMAGE_SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+)
 
 
 def read_image(
@@ -57,7 +59,9 @@ def sequence_paths(pattern: Path) -> list[Path]:
         regex = "".join(r"\d+" if re.fullmatch(r"%0?\d*d", p) else _glob(p) for p in numbered)
         folder = pattern.parent
         if not folder.is_dir():
-            raise SourceOpenError(f"{folder} does not exist, so there is no sequence {pattern.name}")
+            raise SourceOpenError(
+                f"{folder} does not exist, so there is no sequence {pattern.name}"
+            )
         found = [p for p in folder.iterdir() if re.fullmatch(regex, p.name)]
     if not found:
         raise SourceOpenError(f"{pattern} matches no pictures")
@@ -72,16 +76,23 @@ class ImageSequenceSource:
     """Pictures as the frames of a video with a constant rate (frames a second)."""
 
     def __init__(
-        self, paths: Sequence[Path], rate: Fraction,
-        resize: tuple[int | None, int | None] = (None, None), max_pixels: int = DEFAULT_MAX_PIXELS,
+        self,
+        paths: Sequence[Path],
+        rate: Fraction,
+        resize: tuple[int | None, int | None] = (None, None),
+        max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         self._paths, self._rate, self._max_pixels = list(paths), rate, max_pixels
         first = read_image(self._paths[0], max_pixels=max_pixels)
         width, height = scaled_size(first.shape[1], first.shape[0], resize)
         self._reader = PixelReader((width, height))
         self.info = VideoInfo(
-            width=width, height=height, rate_nominal=rate, time_base=1 / rate,
-            frames_from_header=len(self._paths), duration_from_header=len(self._paths) / rate,
+            width=width,
+            height=height,
+            rate_nominal=rate,
+            time_base=1 / rate,
+            frames_from_header=len(self._paths),
+            duration_from_header=len(self._paths) / rate,
         )
         self.extras = Extras()
 

@@ -22,8 +22,12 @@ class SyntheticSource:
         self, width: int, height: int, frames: int, rate: Fraction = Fraction(30), seed: int = 0
     ) -> None:
         self.info = VideoInfo(
-            width=width, height=height, rate_nominal=rate, time_base=1 / rate,
-            frames_from_header=frames, duration_from_header=frames / rate,
+            width=width,
+            height=height,
+            rate_nominal=rate,
+            time_base=1 / rate,
+            frames_from_header=frames,
+            duration_from_header=frames / rate,
         )
         self.extras = Extras()
         self._frames, self._seed = frames, seed
@@ -42,7 +46,10 @@ class SyntheticSource:
         y = (self._ground.shape[0] - height) / 2 * (1 + np.cos(index / 47))
         view = np.array([[zoom, 0, x / 2], [0, zoom, y / 2]], np.float32)
         picture = cv2.warpAffine(
-            self._ground, view, (width, height), borderMode=cv2.BORDER_REFLECT,
+            self._ground,
+            view,
+            (width, height),
+            borderMode=cv2.BORDER_REFLECT,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
         for disc, colour in enumerate(((220, 60, 50), (60, 200, 90), (240, 220, 80))):
@@ -51,7 +58,9 @@ class SyntheticSource:
                 round(height * (0.5 + 0.4 * np.cos(index / (13 + 7 * disc) + 2 * disc))),
             )
             cv2.circle(picture, centre, max(2, height // 12), colour, -1, cv2.LINE_AA)
-        noise = np.random.default_rng((self._seed, index)).integers(0, 4, (height, width, 1), np.uint8)
+        noise = np.random.default_rng((self._seed, index)).integers(
+            0, 4, (height, width, 1), np.uint8
+        )
         return cv2.add(picture, cv2.merge([noise] * 3))  # type: ignore[return-value]
 
     @property

@@ -1,0 +1,77 @@
+"""The style card: what is written beside a style's files and into them.
+
+`realtime.catalogue.StyleCard` reads it; the two halves meet in this format alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import ConversionError
+
+CARD_NAME: Final = "style.json"
+
+
+@dataclass(frozen=True)
+class Credits:
+    """The work a style learned from, and who may do what with the result."""
+
+    id: str
+    title: str
+    description: str
+    work: str = ""
+    artist: str = ""
+    year: str = ""
+    work_licence: str = ""
+    weights_licence: str = "MIT"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything known of an exported style."""
+
+    credits: Credits
+    tier: str
+    stride: int
+    training: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The card in plain types, credits first."""
+        return {
+            **asdict(self.credits),
+            "tier": self.tier,
+            "stride": self.stride,
+            "training": dict(self.training),
+            "measured": dict(self.measured),
+        }
+
+
+def write_card(folder: Path, card: Card, files: Mapping[str, Path]) -> Path:
+    """Write ``style.json`` with the sha256 of each file by precision; the files lie in `folder`."""
+    content = card.as_json()
+    content["files"] = {
+        precision: {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for precision, path in files.items()
+    }
+    path = folder / CARD_NAME
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def read_credits(path: Path, style_id: str, painting: str) -> Credits:
+    """Credits from a JSON file, or what can be said without one. Raises `ConversionError`."""
+    if not path.is_file():
+        name = Path(painting).stem.replace("_", " ")
+        return Credits(id=style_id, title=style_id, description=f"trained on {name}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {k: str(v) for k, v in content.items() if k in Credits.__dataclass_fields__}
+        return Credits(**{"id": style_id, **known})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConversionError(f"{path} holds no credits: {error}") from error

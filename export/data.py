@@ -1,0 +1,195 @@
+"""Photos and paintings for training: loading, augmentation, and synthetic motion with an exact map.
+
+Everything random is drawn from a generator seeded by the run's seed and the step's number, so that a step
+sees the same pictures however the run got there.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from .errors import DataError
+
+PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+MAX_SHIFT: Final = 16
+_AHEAD: Final = 2
+_READ_TRIES: Final = 20
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How photos are varied. Ranges are drawn from uniformly."""
+
+    zoom: tuple[float, float] = (1.0, 1.6)
+    """Part of the photo seen: its short side over the crop's, upwards from a crop as large as it goes."""
+    brightness: tuple[float, float] = (0.7, 1.2)
+    contrast: tuple[float, float] = (0.75, 1.2)
+    flat_share: float = 0.1
+    """Share of pictures with almost nothing in them, where patterns of the network itself would show."""
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """Every picture under a folder, sorted. Raises `DataError` when there is none."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder of photos {folder}")
+    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
+        raise DataError(
+            f"the folder {folder} holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})"
+        )
+    return photos
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) uint8. Raises `DataError`."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None:
+        raise DataError(f"{path} is not a readable picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def load_painting(path: Path, short_side: int) -> Tensor:
+    """A painting with its short side scaled to `short_side`: (1, 3, H, W) float in 0..1."""
+    picture = read_picture(path)
+    scale = short_side / min(picture.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return to_tensor(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method))[None]
+
+
+def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+
+
+class PhotoStream:
+    """Batches of augmented crops, (B, 3, S, S) float in 0..1, prepared ahead in one thread.
+
+    Unreadable files are passed over and named in `broken`; a folder with nothing but them is a `DataError`.
+    """
+
+    def __init__(
+        self, photos: list[Path], batch: int, side: int, seed: int, augmentation: Augmentation
+    ) -> None:
+        self.broken: dict[str, None] = {}
+        self._photos, self._batch, self._side = photos, batch, side
+        self._seed, self._augmentation = seed, augmentation
+
+    def batches(self, first: int, last: int) -> Iterator[Tensor]:
+        """The batches of steps `first` up to, not including, `last`."""
+        with ThreadPoolExecutor(1, thread_name_prefix="photos") as pool:
+            ahead = [
+                pool.submit(self.batch, step) for step in range(first, min(last, first + _AHEAD))
+            ]
+            for step in range(first, last):
+                ready = ahead.pop(0).result()
+                if step + _AHEAD < last:
+                    ahead.append(pool.submit(self.batch, step + _AHEAD))
+                yield ready
+
+    def batch(self, step: int) -> Tensor:
+        """The batch of one step: the same for the same seed and step, whatever came before."""
+        random = np.random.default_rng((self._seed, step))
+        return torch.stack([to_tensor(self._crop(random)) for _ in range(self._batch)])
+
+    def _crop(self, random: np.random.Generator) -> NDArray[np.uint8]:
+        options, side = self._augmentation, self._side
+        photo = self._read(random)
+        height, width, _ = photo.shape
+        seen = max(8, round(min(height, width) / random.uniform(*options.zoom)))
+        y, x = (int(random.integers(0, n - seen + 1)) for n in (height, width))
+        crop: NDArray[np.uint8] = photo[y : y + seen, x : x + seen]
+        method = cv2.INTER_AREA if seen > side else cv2.INTER_CUBIC
+        crop = cv2.resize(crop, (side, side), interpolation=method)  # type: ignore[assignment]
+        if random.random() < 0.5:
+            crop = crop[:, ::-1]
+        if random.random() < options.flat_share:
+            # no more than a soft gradient of the photo's own colours
+            crop = cv2.resize(  # type: ignore[assignment]
+                cv2.resize(crop, (3, 3), interpolation=cv2.INTER_AREA),
+                (side, side),
+                interpolation=cv2.INTER_CUBIC,
+            )
+        brightness, contrast = (
+            random.uniform(*options.brightness),
+            random.uniform(*options.contrast),
+        )
+        middle = float(crop.mean())
+        varied = (crop.astype(np.float32) - middle) * (contrast * brightness) + middle * brightness
+        return np.clip(np.rint(varied), 0, 255).astype(np.uint8)
+
+    def _read(self, random: np.random.Generator) -> NDArray[np.uint8]:
+        problem: DataError | None = None
+        for _ in range(_READ_TRIES):
+            path = self._photos[int(random.integers(len(self._photos)))]
+            try:
+                return read_picture(path)
+            except DataError as error:
+                self.broken.setdefault(str(path))
+                problem = error
+        raise DataError(f"{_READ_TRIES} photos in a row can't be read, the last: {problem}")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A synthetic motion: where each pixel of the moved picture lies in the first one.
+
+    `grid` is (1, H, W, 2), x then y, in -1..1 as `torch.nn.functional.grid_sample` takes it (without
+    aligned corners); `valid` is (1, 1, H, W), 1 where the source lies well inside the first picture.
+    """
+
+    grid: Tensor
+    valid: Tensor
+
+    def apply(self, pictures: Tensor) -> Tensor:
+        """The moved pictures, by nearest pixels, so that no blur gets into what is compared (ReReVST)."""
+        grid = self.grid.expand(len(pictures), -1, -1, -1).to(pictures.dtype)
+        return F.grid_sample(
+            pictures, grid, mode="nearest", padding_mode="reflection", align_corners=False
+        )
+
+
+def draw_motion(random: np.random.Generator, side: int, border: int) -> Motion:
+    """Half of the time a shift by whole pixels, else a smooth flow, or a small rotation and zoom.
+
+    The three kinds of ReReVST's compound regularisation and of camera motion; shifts are up to 15 pixels.
+    """
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    kind = random.random()
+    if kind < 0.5:
+        dx, dy = random.integers(-MAX_SHIFT + 1, MAX_SHIFT, 2)
+        source_x, source_y = x + float(dx), y + float(dy)
+    elif kind < 0.75:
+        # normal on a coarse grid, smoothly enlarged, and a common shift (ReReVST, section 4.2)
+        coarse = random.normal(0, 5, (4, 4, 2)).astype(np.float32)
+        flow = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+        flow = flow + random.uniform(-8, 8, 2).astype(np.float32)
+        source_x, source_y = x + flow[..., 0], y + flow[..., 1]
+    else:
+        angle, zoom = np.deg2rad(random.uniform(-5, 5)), random.uniform(0.95, 1.05)
+        centre = (side - 1) / 2
+        cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+        source_x = cos * (x - centre) - sin * (y - centre) + centre
+        source_y = sin * (x - centre) + cos * (y - centre) + centre
+    # nearest sampling: both sides of the comparison take the very same pixels
+    source_x, source_y = np.rint(source_x), np.rint(source_y)
+    inside = (source_x >= border) & (source_x < side - border)
+    inside &= (source_y >= border) & (source_y < side - border)
+    inside &= (x >= border) & (x < side - border) & (y >= border) & (y < side - border)
+    grid = np.stack([(2 * source_x + 1) / side - 1, (2 * source_y + 1) / side - 1], -1)
+    return Motion(
+        torch.from_numpy(grid.astype(np.float32))[None],
+        torch.from_numpy(inside.astype(np.float32))[None, None],
+    )

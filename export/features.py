@@ -1,0 +1,183 @@
+"""Frozen feature extractors: where their weights come from, and which network they belong to.
+
+Weights are given as a file, recognised by what is in it, or by the name of a torchvision network, which
+is then fetched once into the user's cache and checked against its sha256:
+
+======================  ==========================================================================
+file                    network
+======================  ==========================================================================
+torchvision ``.pth``    VGG-16 or VGG-19, ``features.N.weight`` keys
+``conv1_1.weight`` …    VGG-19 in Caffe's convention, as deep as the file goes
+``conv0.weight`` …      VGG-19 distilled to a quarter of its width
+``fire2.squeeze1x1`` …  SqueezeNet 1.1
+``inception_3a.1x1`` …  GoogLeNet (Inception v1)
+======================  ==========================================================================
+"""
+
+import hashlib
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ._encoders import (
+    VGG16_BLOCKS,
+    VGG19_BLOCKS,
+    DistilledVgg19,
+    Encoder,
+    GoogLeNet,
+    SqueezeNet,
+    Vgg,
+)
+from .errors import FeaturesError
+
+_CHUNK: Final = 1 << 20
+_TIMEOUT_S: Final = 30
+
+
+@dataclass(frozen=True)
+class Download:
+    """A weights file on the network: `sha256` is all of its digest, or the beginning its publisher names."""
+
+    url: str
+    sha256: str
+
+
+# torchvision publishes the first eight digits of the digest in the name; where all are known all are checked.
+DOWNLOADS: Final = {
+    "vgg16": Download(
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+    "vgg19": Download("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),
+}
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all while weights are fetched."""
+
+
+def load_features(source: str, progress: Progress | None = None) -> Encoder:
+    """The extractor for a weights file or the name of a published network.
+
+    Raises `FeaturesError`: no such file, unknown content, a download that fails or doesn't match.
+    """
+    if source in DOWNLOADS:
+        path = fetch(DOWNLOADS[source], progress=progress)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            known = ", ".join(DOWNLOADS)
+            raise FeaturesError(f"there is no weights file {source}: give a file or one of {known}")
+    return _recognise(_read(path), path.name)
+
+
+def fetch(download: Download, folder: Path | None = None, progress: Progress | None = None) -> Path:
+    """The file of a download in the cache folder, fetched there when it is not yet there whole."""
+    folder = folder or cache_folder()
+    path = folder / download.url.rpartition("/")[2]
+    if path.is_file():
+        if _digest(path).startswith(download.sha256):
+            return path
+        path.unlink()  # a download that was cut short or replaced
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        _download(download.url, temporary, progress)
+        digest = _digest(temporary)
+        if not digest.startswith(download.sha256):
+            raise FeaturesError(
+                f"{download.url} is not the file expected: its sha256 is {digest[:12]}…, "
+                f"not {download.sha256[:12]}…"
+            )
+        temporary.replace(path)
+    except (OSError, urllib.error.URLError) as error:
+        raise FeaturesError(
+            f"{download.url} can't be fetched ({error}): fetch it by other means and give its path"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``stylize-video``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "stylize-video"
+
+
+def _download(url: str, path: Path, progress: Progress | None) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
+        total = int(reply.headers.get("Content-Length") or 0)
+        done = 0
+        while chunk := reply.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, ImportError) as error:
+        raise FeaturesError(f"{path} is not a weights file: {error}") from error
+    except Exception as error:  # pickle raises what it likes for hostile content
+        raise FeaturesError(f"{path} is not a weights file that can be trusted: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise FeaturesError(f"{path} holds no weights by name")
+    return content
+
+
+def _recognise(weights: Mapping[str, Tensor], name: str) -> Encoder:
+    if "features.0.weight" in weights:
+        return _torchvision_vgg(weights, name)
+    if "conv0.weight" in weights and "conv1_1.weight" in weights:
+        kept = {k: v for k, v in weights.items() if "_aux" not in k}
+        return DistilledVgg19(kept, name)
+    if "conv1_1.weight" in weights:
+        return Vgg(weights, name, VGG19_BLOCKS, torchvision=False)
+    if "fire2.squeeze1x1.weight" in weights:
+        return SqueezeNet(weights, name)
+    if "inception_3a.1x1.weight" in weights:
+        return GoogLeNet(weights, name)
+    raise FeaturesError(
+        f"{name} belongs to no network known here: its first key is {min(weights, default='none')}"
+    )
+
+
+def _torchvision_vgg(weights: Mapping[str, Tensor], name: str) -> Vgg:
+    """``features.N`` keys count every layer; convolutions are those that have weights."""
+    numbers = sorted(
+        int(match[1]) for key in weights if (match := re.fullmatch(r"features\.(\d+)\.weight", key))
+    )
+    blocks = {13: VGG16_BLOCKS, 16: VGG19_BLOCKS}.get(len(numbers))
+    if blocks is None or any(weights[f"features.{n}.weight"].dim() != 4 for n in numbers):
+        raise FeaturesError(
+            f"{name} is neither VGG-16 nor VGG-19: it has {len(numbers)} layers with weights"
+        )
+    labels = [f"conv{b}_{i}" for b, count in enumerate(blocks, 1) for i in range(1, count + 1)]
+    renamed = {
+        f"{label}.{kind}": weights[f"features.{number}.{kind}"]
+        for label, number in zip(labels, numbers, strict=True)
+        for kind in ("weight", "bias")
+    }
+    return Vgg(renamed, name, blocks, torchvision=True)

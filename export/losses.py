@@ -1,0 +1,111 @@
+"""The losses of training, as small functions on tensors. Pictures are RGB in 0..1 unless said otherwise.
+
+Content and style distances are relative: divided by the energy of their target, so that one weight serves
+every layer, extractor and painting. Johnson and Gatys divide by the number of values instead.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CELL: Final = 8
+_WINDOW_CELLS: Final = 4
+_LUMA: Final = (0.299, 0.587, 0.114)
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices of feature maps, averaged over places: (B, C, H, W) -> (B, C, C).
+
+    Gatys 2016, equation 3, divided by the number of places instead of left as a sum.
+    """
+    batch, channels, height, width = features.shape
+    # (B, C, H, W) -> (B, H*W, C), a view for channels-last tensors
+    rows = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+    return (rows.transpose(1, 2) @ rows).float() / (height * width)
+
+
+def relative_distance(values: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference over the mean square of the target; shapes broadcast."""
+    difference = (values.float() - target.float()).pow(2).mean()
+    return difference / target.float().pow(2).mean().clamp_min(1e-12)
+
+
+def gram_distance(features: Tensor, target: Tensor, *, shared: float = 0.0) -> Tensor:
+    """Relative distance of Gram matrices to a target (1, C, C).
+
+    A part `shared` (0..1) compares the mean over the batch: together the pictures must look like the
+    painting, while each keeps what makes it differ, bright or dark, busy or calm. The rest compares
+    every picture by itself, as Gatys and Johnson do.
+    """
+    matrices = gram(features)
+    single = relative_distance(matrices, target) if shared < 1 else matrices.new_zeros(())
+    together = (
+        relative_distance(matrices.mean(0, keepdim=True), target)
+        if shared > 0
+        else matrices.new_zeros(())
+    )
+    return (1 - shared) * single + shared * together
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours (anisotropic, L1), (B, C, H, W) -> scalar."""
+    down = (pictures[:, :, 1:] - pictures[:, :, :-1]).abs().mean()
+    across = (pictures[:, :, :, 1:] - pictures[:, :, :, :-1]).abs().mean()
+    return down + across
+
+
+def out_of_range(pictures: Tensor) -> Tensor:
+    """Mean square of what lies outside 0..1, which the exported graph will clip."""
+    return (pictures - pictures.clamp(0, 1)).pow(2).mean()
+
+
+def lattice_energy(pictures: Tensor) -> Tensor:
+    """Energy of what repeats every 8 pixels within windows of 32: the pattern of an 8-pixel lattice.
+
+    Strokes that follow the picture average out over a window's 16 cells; a pattern doesn't. H and W are
+    multiples of 32. (B, 3, H, W) -> scalar
+    """
+    luma = pictures.mean(1, keepdim=True)
+    smooth = F.interpolate(F.avg_pool2d(luma, CELL), scale_factor=CELL, mode="bilinear")
+    fine = luma - smooth
+    batch, _, height, width = fine.shape
+    span = CELL * _WINDOW_CELLS
+    # (B, 1, H, W) -> (B, windows, cells, phase, windows, cells, phase) -> mean over the cells of a window
+    cells = fine.view(
+        batch, height // span, _WINDOW_CELLS, CELL, width // span, _WINDOW_CELLS, CELL
+    )
+    pattern = cells.mean((2, 5))
+    return (pattern - pattern.mean((2, 4), keepdim=True)).pow(2).mean()
+
+
+def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
+    """How far light and shade at the scale of 8 pixels differ, each standardised over its picture.
+
+    Keeps forms readable where a Gram matrix would rather trade a face for a swirl. (B, 3, H, W) twice.
+    """
+
+    def standardised(pictures: Tensor) -> Tensor:
+        weights = pictures.new_tensor(_LUMA)[:, None, None]
+        luma = F.avg_pool2d((pictures * weights).sum(1, keepdim=True), CELL)
+        centred = luma - luma.mean((2, 3), keepdim=True)
+        return centred / (centred.pow(2).mean((2, 3), keepdim=True).sqrt() + 0.05)
+
+    return (standardised(painted) - standardised(photos)).pow(2).mean()
+
+
+def equivariance(moved_paint: Tensor, paint_of_moved: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute difference where `valid` (B or 1, 1, H, W) is 1: the paint must move with the picture.
+
+    ReReVST (Wang 2020), compound regularisation, equation 8: L1 between the warped result and the result
+    of the warped picture.
+    """
+    difference = (moved_paint - paint_of_moved).abs().mean(1, keepdim=True) * valid
+    places = valid.expand_as(difference).sum()
+    return difference.sum() / places.clamp_min(1)
+
+
+def finite(losses: dict[str, Tensor]) -> bool:
+    """Whether every loss is a number."""
+    return all(bool(torch.isfinite(value).all()) for value in losses.values())

@@ -1,0 +1,346 @@
+"""The feed-forward style networks: our family for speed, and Johnson's as reference and baseline.
+
+Every network maps a float RGB picture in 0..1, (B, 3, H, W), to a painted one of the same shape. Values may
+leave 0..1 a little; the exported graph clips them. H and W must be multiples of the network's `stride`
+(the exported graph of the family pads and crops by itself).
+
+The family (`StyleNet`) has its thin layers at half resolution, so that strokes are not tied to a coarse
+lattice, and nearly all of its arithmetic as dense 3x3 convolutions at 1/8, where processors are fastest::
+
+    frame ─s2d─ 12@1/2 ─conv─ half@1/2 ─conv/2─ quarter@1/4 ─conv/2─ body@1/8 ─residual blocks─┐
+    painting ─d2s─ 12@1/2 ─conv─ half@1/2 ─d2s(+half)─ residual blocks@1/4 ─ quarter@1/4 ─d2s(+quarter)─┘
+
+Every kept activation follows a ReLU, so that 8-bit tensors need no zero point and zero padding is exact.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE: Final = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels at 1/2, 1/4 and 1/8, and residual blocks at 1/4 and 1/8, of a `StyleNet`."""
+
+    half: int
+    quarter: int
+    body: int
+    quarter_blocks: int
+    body_blocks: int
+
+
+TIERS: Final[dict[str, Shape]] = {
+    "fast": Shape(half=12, quarter=24, body=32, quarter_blocks=0, body_blocks=3),
+    "balanced": Shape(half=16, quarter=32, body=96, quarter_blocks=1, body_blocks=4),
+    "fine": Shape(half=16, quarter=32, body=128, quarter_blocks=1, body_blocks=5),
+}
+
+
+class Norm(nn.Module):
+    """Normalisation over the batch while training, one constant affine a channel afterwards.
+
+    Statistics of the single frame (instance normalisation, Ulyanov 2016) would pump the whole picture
+    whenever something enters it, and cost more at inference than the convolutions; a network trained on
+    them also falls apart when they are taken away. `freeze` replaces those of the batch by their mean over
+    photos; the affine that remains folds into the convolution before it.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
+        self._seen: list[tuple[Tensor, Tensor]] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
+        if self.frozen:
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
+        if self._seen is not None:
+            every = x.detach().float()
+            self._seen.append((every.mean((0, 2, 3)), every.var((0, 2, 3), unbiased=False)))
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=1e-5)
+
+    def record(self) -> None:
+        """Collect the statistics of every batch that passes, until `freeze`."""
+        self._seen = []
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Make the mean of the recorded statistics a constant affine."""
+        if not self._seen:
+            raise RuntimeError(
+                "Norm.freeze() without statistics: call record() and run photos first"
+            )
+        means, variances = zip(*self._seen, strict=True)
+        scale = self.weight / (torch.stack(variances).mean(0) + 1e-5).sqrt()
+        self.bias -= scale * torch.stack(means).mean(0)
+        self.weight.copy_(scale)
+        self.frozen = torch.ones_like(cast(Tensor, self.frozen))
+        self._seen = None
+
+
+class Conv(nn.Module):
+    """A convolution and a bias: what a `ConvNorm` folds into. ``shuffle`` 2 ends in depth-to-space."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, shuffle: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.stride, self.shuffle, self.padding = stride, shuffle, (weight.shape[-1] - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H * shuffle / stride, …)
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return F.pixel_shuffle(x, self.shuffle) if self.shuffle > 1 else x
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, then `Norm`; zero padding, half the picture's side for stride 2.
+
+    Stride 2 takes 4x4 kernels, which are centred on the pixels they merge, as depth-to-space is.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+        super().__init__()
+        kernel = 3 if stride == 1 else 4
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.norm = Norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H / stride, W / stride)
+        return cast(Tensor, self.norm(F.conv2d(x, self.weight, None, self.stride, 1)))
+
+    def fold(self) -> Conv:
+        """The same map as one convolution; the norm must be frozen."""
+        scale, bias = _frozen_affine(self.norm)
+        return Conv(self.weight.detach() * scale[:, None, None, None], bias, self.stride, 1)
+
+
+class UpConvNorm(nn.Module):
+    """Bilinear doubling and a 3x3 convolution in one, then `Norm`.
+
+    The two linear steps together are one 3x3 convolution at the low resolution into four sub-pixel
+    channels each, and depth-to-space (their polyphase form), which is what runs. Tied like this, the four
+    sub-pixels of a cell differ only by where they lie between its neighbours, so that no pattern can
+    repeat with the lattice. A free sub-pixel convolution (Shi 2016) costs the same and paints one.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.norm = Norm(outputs)
+        self.register_buffer("polyphase", _polyphase(), persistent=False)
+
+    def kernel(self) -> Tensor:
+        """The low-resolution kernel, (O*4, I, 3, 3), of the high-resolution one, (O, I, 3, 3)."""
+        outputs, inputs, _, _ = self.weight.shape
+        phases = torch.einsum(
+            "oiyx,pay,qbx->opqiab",
+            self.weight,
+            cast(Tensor, self.polyphase),
+            cast(Tensor, self.polyphase),
+        )
+        return phases.reshape(outputs * 4, inputs, 3, 3)  # (O, 2, 2, I, 3, 3) -> (O*4, I, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, 2H, 2W)
+        x = F.conv2d(x, self.kernel(), None, 1, 1)
+        return cast(Tensor, self.norm(F.pixel_shuffle(x, 2)))  # (B, O*4, H, W) -> (B, O, 2H, 2W)
+
+    def fold(self) -> Conv:
+        """The same map as one convolution with depth-to-space; the norm must be frozen."""
+        scale, bias = (v.repeat_interleave(4) for v in _frozen_affine(self.norm))
+        return Conv(self.kernel().detach() * scale[:, None, None, None], bias, 1, 2)
+
+
+class Head(nn.Module):
+    """The last convolution: to the twelve sub-pixels of a 2x2 cell of the painting, without norm."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(12, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.full((3,), 0.5))
+        nn.init.normal_(self.weight, std=(0.3 / (9 * inputs)) ** 0.5)
+        # ICNR (Aitken 2017): the sub-pixels of a cell start equal, without a lattice
+        self.weight.data.copy_(self.weight.data[::4].repeat_interleave(4, 0))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, 3, 2H, 2W)
+        x = F.pixel_shuffle(
+            F.conv2d(x, self.weight, None, 1, 1), 2
+        )  # (B, 12, H, W) -> (B, 3, 2H, 2W)
+        return x + self.bias[:, None, None]
+
+    def fold(self) -> Conv:
+        """The same map with a bias for every sub-pixel."""
+        return Conv(self.weight.detach().clone(), self.bias.detach().repeat_interleave(4), 1, 2)
+
+
+class Block(nn.Module):
+    """Residual block relu(x + conv(relu(conv(x)))); the last ReLU is what 8-bit tensors like."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first: nn.Module = ConvNorm(channels, channels)
+        self.second: nn.Module = ConvNorm(channels, channels)
+        self.relu_first, self.relu = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
+        return cast(Tensor, self.relu(x + self.second(self.relu_first(self.first(x)))))
+
+
+class Entry(nn.Module):
+    """Space-to-depth of the centred picture: (B, 3, H, W) -> (B, 12, H/2, W/2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(x, 2)
+
+
+class StyleNet(nn.Module):
+    """Our family. `fold` gives the network that is exported; both compute the same pictures."""
+
+    stride = STRIDE
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.entry = Entry()
+        self.stem: nn.Module = ConvNorm(12, shape.half)
+        self.down4: nn.Module = ConvNorm(shape.half, shape.quarter, stride=2)
+        self.down8: nn.Module = ConvNorm(shape.quarter, shape.body, stride=2)
+        self.body = nn.Sequential(*(Block(shape.body) for _ in range(shape.body_blocks)))
+        self.up4: nn.Module = UpConvNorm(shape.body, shape.quarter)
+        self.merge4: nn.Module = ConvNorm(shape.quarter, shape.quarter)
+        self.quarter = nn.Sequential(*(Block(shape.quarter) for _ in range(shape.quarter_blocks)))
+        self.up2: nn.Module = UpConvNorm(shape.quarter, shape.half)
+        self.merge2: nn.Module = ConvNorm(shape.half, shape.half)
+        self.head: nn.Module = Head(shape.half)
+        for name in RELUS:
+            setattr(self, f"relu_{name}", nn.ReLU())
+        for block in (*self.body, *self.quarter):
+            # a residual branch starts small, so that the chain starts near the identity
+            cast(Norm, cast(Block, block).second.norm).weight.data.fill_(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
+        half = self.relu_stem(self.stem(self.entry(x)))  # (B, half, H/2, W/2)
+        quarter = self.relu_down4(self.down4(half))  # (B, quarter, H/4, W/4)
+        body = self.body(self.relu_down8(self.down8(quarter)))  # (B, body, H/8, W/8)
+        x = self.relu_up4(self.up4(body) + quarter)  # (B, quarter, H/4, W/4)
+        x = self.quarter(self.relu_merge4(self.merge4(x)))
+        x = self.relu_up2(self.up2(x) + half)  # (B, half, H/2, W/2)
+        return cast(Tensor, self.head(self.relu_merge2(self.merge2(x))))
+
+    def norms(self) -> Iterator[Norm]:
+        """Every norm, in order."""
+        return (module for module in self.modules() if isinstance(module, Norm))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing depends on the frame any more."""
+        return all(bool(norm.frozen) for norm in self.norms())
+
+    @torch.no_grad()
+    def folded(self) -> "StyleNet":
+        """A copy whose layers are single convolutions; norms must be frozen."""
+        copy = StyleNet(self.shape)
+        _fold_children(self, copy)
+        return copy.to(next(self.parameters()).device).eval()
+
+
+RELUS: Final = ("stem", "down4", "down8", "up4", "merge4", "up2", "merge2")
+
+
+def _fold_children(source: nn.Module, target: nn.Module) -> None:
+    for name, child in source.named_children():
+        if isinstance(child, ConvNorm | UpConvNorm | Head):
+            setattr(target, name, child.fold())
+        elif isinstance(child, Conv):
+            setattr(
+                target,
+                name,
+                Conv(child.weight.clone(), child.bias.clone(), child.stride, child.shuffle),
+            )
+        else:
+            _fold_children(child, getattr(target, name))
+
+
+def _frozen_affine(norm: Norm) -> tuple[Tensor, Tensor]:
+    if not norm.frozen:
+        raise RuntimeError("a norm that depends on the frame cannot be folded: freeze it first")
+    return norm.weight.detach(), norm.bias.detach().clone()
+
+
+def _polyphase() -> Tensor:
+    """(2, 3, 3): phase, low-resolution tap, high-resolution tap, of bilinear doubling before a kernel of 3.
+
+    Bilinear doubling puts the even sample at a quarter of the way to the neighbour before, the odd one at
+    a quarter of the way to the one behind: up[2n] = z[n-1]/4 + 3z[n]/4, up[2n+1] = 3z[n]/4 + z[n+1]/4.
+    """
+    taps = torch.zeros(2, 3, 3)
+    for phase in range(2):
+        for tap in range(3):
+            cell, odd = divmod(phase + tap - 1, 2)
+            for offset, weight in ((0, 0.75), (1, 0.25) if odd else (-1, 0.25)):
+                taps[phase, cell + offset + 1, tap] += weight
+    return taps
+
+
+class JohnsonNet(nn.Module):
+    """The image transformation network of Johnson 2016, table 1 of the supplementary material.
+
+    Reflection padding of 40, 9x9 and two stride-2 3x3 convolutions, five residual blocks without padding
+    (the shortcut is cropped) and without a ReLU behind the sum (Gross & Wilber), two convolutions of stride
+    1/2, and a scaled tanh. Batch normalisation as there; the values are scaled to 0..1 instead of 0..255.
+    """
+
+    stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(40),
+            *_johnson_conv(3, 32, 9),
+            *_johnson_conv(32, 64, 3, 2),
+            *_johnson_conv(64, 128, 3, 2),
+            *(JohnsonBlock(128) for _ in range(5)),
+            *_johnson_up(128, 64),
+            *_johnson_up(64, 32),
+            nn.Conv2d(32, 3, 9, padding=4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
+        return 0.5 + 0.5 * torch.tanh(self.layers(x))
+
+
+class JohnsonBlock(nn.Module):
+    """conv, norm, ReLU, conv, norm, added to the input cropped by two pixels on each side."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H - 4, W - 4)
+        return x[:, :, 2:-2, 2:-2] + self.layers(x)
+
+
+def _johnson_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def _johnson_up(inputs: int, outputs: int) -> list[nn.Module]:
+    conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]

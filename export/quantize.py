@@ -1,0 +1,214 @@
+"""8-bit quantization of a folded style network: ranges from real photos, simulated in torch.
+
+Activations are unsigned 8-bit, one scale a tensor (Jacob 2018); weights signed 8-bit, one scale an output
+channel. Ranges come from photos run through the float network: for each activation the limit with the
+least mean squared error over its histogram, since a few outliers would otherwise cost everybody bits.
+`Quantized` runs the network as the integer graph will, with straight-through gradients (Bengio 2013), which
+serves to measure a style without a runtime and to fine-tune one that loses too much.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .networks import Conv, StyleNet
+
+FRAME_SCALE: Final = 1 / 255
+_BINS: Final = 2048
+_CANDIDATES: Final = 80
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Scale and zero point of every activation by name, and which activation feeds which convolution."""
+
+    scales: Mapping[str, tuple[float, int]]
+
+    def of(self, name: str) -> tuple[float, int]:
+        """Scale and zero point of an activation."""
+        return self.scales[name]
+
+    def input_scale(self, conv: str) -> float:
+        """The scale of what a convolution reads."""
+        source = _INPUTS.get(conv)
+        if source is None and conv.endswith(".second"):
+            source = conv.replace(".second", ".relu_first")
+        if source is None:
+            source = _block_input(conv, self.scales)
+        return FRAME_SCALE if source == "frame" else self.scales[source][0]
+
+
+_INPUTS: Final = {
+    "stem": "frame",
+    "down4": "relu_stem",
+    "down8": "relu_down4",
+    "merge4": "relu_up4",
+    "merge2": "relu_up2",
+    "head": "relu_merge2",
+}
+
+
+def _block_input(conv: str, scales: Mapping[str, Any]) -> str:
+    """What the first block of a chain, a later block, or the convolution behind the chain reads."""
+    chain_start = {"body": "relu_down8", "quarter": "relu_merge4"}
+    if conv in ("up4", "up2"):
+        chain = "body" if conv == "up4" else "quarter"
+        count = sum(1 for name in scales if name.startswith(f"{chain}.") and name.endswith(".relu"))
+        return f"{chain}.{count - 1}.relu" if count else chain_start[chain]
+    chain, index, _ = conv.split(".")
+    return chain_start[chain] if index == "0" else f"{chain}.{int(index) - 1}.relu"
+
+
+def quantize_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Signed integers and the scale of each output channel of a kernel (O, I, k, k): largest weight 127."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(1)
+    scale = (np.maximum(largest, 1e-12) / 127).astype(np.float32)
+    integers = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
+    return integers, scale
+
+
+@torch.no_grad()
+def round_weights(network: StyleNet) -> None:
+    """Put the weights of a folded network on the 8-bit grid they are stored on, in place."""
+    for conv in _convolutions(network).values():
+        conv.weight.copy_(_on_grid(conv.weight))
+
+
+def _on_grid(weight: Tensor) -> Tensor:
+    scale = (weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12) / 127).float()
+    return torch.clamp(torch.round(weight / scale), -127, 127) * scale
+
+
+@torch.no_grad()
+def calibrate(network: StyleNet, pictures: Iterable[Tensor]) -> Ranges:
+    """Ranges of every activation of a folded network over pictures, (1, 3, H, W) float in 0..1."""
+    histograms: dict[str, _Histogram] = {}
+
+    def watch(name: str, value: Tensor) -> Tensor:
+        histograms.setdefault(name, _Histogram()).add(value)
+        return value
+
+    with _hooked(network, watch):
+        for picture in pictures:
+            network(picture)
+    scales = {}
+    for name, histogram in histograms.items():
+        limit = histogram.best_limit(levels=127 if _signed(name) else 255)
+        scales[name] = (limit / 127, 128) if _signed(name) else (limit / 255, 0)
+    return Ranges(scales)
+
+
+class Quantized(nn.Module):
+    """A folded network that computes as its 8-bit graph does, up to the rounding of sums.
+
+    Gradients pass straight through the rounding; the weights of the network itself are trained.
+    """
+
+    def __init__(self, network: StyleNet, ranges: Ranges) -> None:
+        super().__init__()
+        self.network, self.ranges = network, ranges
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
+        def fake(name: str, value: Tensor) -> Tensor:
+            scale, zero = self.ranges.of(name)
+            low, high = -zero * scale, (255 - zero) * scale
+            clipped = value.clamp(low, high)
+            return clipped + (torch.round(clipped / scale) * scale - clipped).detach()
+
+        with _hooked(self.network, fake), _grid_weights(self.network):
+            painted: Tensor = self.network(x)
+        return painted
+
+
+def _signed(name: str) -> bool:
+    """Sums still to be added to have both signs; everything else lies behind a ReLU."""
+    return "relu" not in name
+
+
+def _convolutions(network: StyleNet) -> dict[str, Conv]:
+    return {name: module for name, module in network.named_modules() if isinstance(module, Conv)}
+
+
+def _activations(network: StyleNet) -> Iterator[tuple[str, nn.Module]]:
+    """The modules whose outputs are stored in 8 bits: ReLUs, and convolutions that end in a sum."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.ReLU) or name in ("up4", "up2") or name.endswith(".second"):
+            yield name, module
+
+
+@contextmanager
+def _hooked(network: StyleNet, function: Any) -> Iterator[None]:
+    """Pass every activation through `function(name, value)` while the context lasts."""
+    handles = [
+        module.register_forward_hook(lambda _m, _i, value, name=name: function(name, value))
+        for name, module in _activations(network)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _grid_weights(network: StyleNet) -> Iterator[None]:
+    """Compute with weights on the 8-bit grid, straight through for gradients, while the context lasts."""
+    handles = []
+    for conv in _convolutions(network).values():
+        weight = conv.weight
+        handles.append((conv, weight))
+        on_grid = weight + (_on_grid(weight) - weight).detach()
+        del conv._parameters["weight"]
+        conv.weight = on_grid  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for conv, weight in handles:
+            del conv.weight
+            conv._parameters["weight"] = weight
+
+
+class _Histogram:
+    """Magnitudes of an activation, in bins that widen when a larger value comes."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(_BINS, dtype=torch.float64)
+        self._top = 0.0
+
+    def add(self, value: Tensor) -> None:
+        magnitude = value.detach().float().abs().flatten()
+        largest = float(magnitude.max())
+        if not np.isfinite(largest):
+            raise ValueError("an activation is not a number: the network can't be quantized")
+        while largest > self._top:
+            # twice the top: two old bins become one
+            if self._top:
+                merged = self._counts.view(-1, 2).sum(1)
+                self._counts = torch.cat([merged, torch.zeros_like(merged)])
+                self._top *= 2
+            else:
+                self._top = max(largest, 1e-6)
+        self._counts += torch.histc(magnitude, _BINS, 0, self._top).double().cpu()
+
+    def best_limit(self, levels: int) -> float:
+        """The clipping limit with the least mean squared error of rounding to `levels` steps and clipping."""
+        centres = (np.arange(_BINS) + 0.5) * self._top / _BINS
+        counts = self._counts.numpy()
+        used = int(np.max(np.nonzero(counts)[0], initial=0)) + 1
+        largest = used * self._top / _BINS
+        best, least = largest, np.inf
+        for limit in np.linspace(largest / _CANDIDATES, largest, _CANDIDATES):
+            step = limit / levels
+            rounded = np.minimum(np.rint(centres / step) * step, limit)
+            # bins hide the rounding inside them: its expectation is step^2 / 12
+            error = np.where(centres < limit, step**2 / 12, (centres - rounded) ** 2)
+            total = float((counts * error).sum())
+            if total < least:
+                best, least = float(limit), total
+        return best

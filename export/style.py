@@ -1,0 +1,121 @@
+"""From a training run to a style folder: fold, quantize, write, verify, describe."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from torch import Tensor
+
+from .card import Card, read_credits, write_card
+from .data import list_photos, read_picture, to_tensor
+from .errors import ConversionError
+from .onnx import add_card, export_onnx
+from .quantize import calibrate, round_weights
+from .train import load_network, read_checkpoint, read_config
+from .verify import Measured, verify
+
+CREDITS: Final = "credits.json"
+_CALIBRATION_PHOTOS: Final = 48
+_CHECK_PHOTOS: Final = 16
+
+
+def export_style(
+    run: Path,
+    output: Path,
+    style_id: str,
+    *,
+    credits_file: Path | None = None,
+    photos: Path | None = None,
+) -> Measured:
+    """Write ``<id>.onnx``, ``<id>.int8.onnx`` and ``style.json`` for a run, and return what was measured.
+
+    Calibration and checks use different photos of the folder. Raises `ConversionError`.
+    """
+    config = read_config(run)
+    network = load_network(run)
+    if not network.frozen:
+        step = read_checkpoint(run)["step"]
+        raise ConversionError(
+            f"{run} stopped at step {step}, before its norms became constants: resume it first"
+        )
+    trained = network.folded()
+    stored = network.folded()
+    round_weights(stored)
+    pictures = _pick(
+        list_photos(photos or Path(config.photos)), _CALIBRATION_PHOTOS + _CHECK_PHOTOS
+    )
+    checks = pictures[:: _stride(pictures)]
+    calibration = [p for i, p in enumerate(pictures) if i % _stride(pictures)]
+    ranges = calibrate(stored, calibration or checks)
+    models = {"fp32": export_onnx(stored), "int8": export_onnx(stored, ranges)}
+    measured = verify(trained, stored, models, checks)
+    credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
+    training = _training(config, run)
+    card = Card(credits, config.tier, stored.stride, training, measured.as_json())
+    output.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for precision, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx")):
+        add_card(models[precision], card.as_json())
+        files[precision] = output / f"{credits.id}{suffix}"
+        _write(models[precision], files[precision])
+    write_card(output, card, files)
+    return measured
+
+
+def _training(config: Any, run: Path) -> dict[str, Any]:
+    """The run's settings without the paths of the machine it ran on."""
+    content = dataclasses.asdict(config)
+    content["painting"] = Path(config.painting).name
+    content["photos"] = Path(config.photos).name
+    content["features"] = [Path(name).name for name in config.features]
+    content["command"] = training_command(config)
+    return content
+
+
+def training_command(config: Any) -> str:
+    """The command that trains the style again, with file names in place of paths."""
+    default = type(config)("", "")
+    parts = ["stylize train", Path(config.painting).name, "--photos", Path(config.photos).name]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in ("painting", "photos", "augmentation") or value == getattr(
+            default, field.name
+        ):
+            continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if field.name == "features":
+            for name in value:
+                parts += [flag, Path(name).name]
+        else:
+            parts += [flag, f"'{value}'" if " " in str(value) else str(value)]
+    return " ".join(parts)
+
+
+def _pick(paths: list[Path], count: int) -> list[Tensor]:
+    """Up to `count` photos spread evenly over the list, (1, 3, H, W), sides cut to multiples of 8."""
+    step = max(1, len(paths) // count)
+    pictures = []
+    for path in paths[::step][:count]:
+        picture = read_picture(path)
+        high, wide = (side // 8 * 8 for side in picture.shape[:2])
+        if min(high, wide) >= 96:
+            pictures.append(to_tensor(picture[:high, :wide])[None])
+    if not pictures:
+        raise ConversionError("no photo is large enough to calibrate on: 96 pixels a side at least")
+    return pictures
+
+
+def _stride(pictures: list[Tensor]) -> int:
+    return max(1, len(pictures) // _CHECK_PHOTOS)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    temporary = path.with_suffix(".part")
+    try:
+        temporary.write_bytes(model.SerializeToString())
+        shutil.move(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConversionError(f"{path} can't be written: {error.strerror}") from error

@@ -1,0 +1,438 @@
+"""Perceptual training of a style network from one painting and a folder of photos (Johnson 2016).
+
+A plain loop over numbered steps. Everything random in a step comes from the run's seed and its number, so
+that a run resumed from a checkpoint goes on bit for bit as if it had never stopped (on a CPU).
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import losses
+from ._encoders import Encoder
+from ._machine import Precision, keep_memory, pick_device, pick_dtype
+from .data import Augmentation, PhotoStream, draw_motion, list_photos, load_painting
+from .errors import DataError, TrainingError
+from .features import load_features
+from .networks import TIERS, StyleNet
+
+CHECKPOINT: Final = "checkpoint.pt"
+RUN: Final = "training.json"
+MARGIN: Final = 16
+_WARM_UP_STEPS: Final = 50
+_LEAK: Final = 0.05
+_STATISTICS_BATCHES: Final = 40
+_PREVIEW_PHOTOS: Final = 6
+_MAX_NOISE: Final = 0.02
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run learns. Frozen into its checkpoint and its card."""
+
+    painting: str
+    photos: str
+    features: tuple[str, ...] = ("vgg19",)
+    """Weights of the loss networks: files, or names of published ones; layers are looked up in order."""
+    tier: str = "balanced"
+    steps: int = 8000
+    batch: int = 4
+    crop: int = 224
+    """Side of the crops the losses see, pixels; a multiple of 32."""
+    painting_side: int = 640
+    """Short side the painting is scaled to, pixels: larger means larger strokes."""
+    style_layers: str = "relu1_1:1 relu2_1:1 relu3_1:1"
+    content_layers: str = "relu2_2:1 relu3_3:1"
+    content: float = 1.0
+    style: float = 40.0
+    style_shared: float = 0.8
+    """Part of the style loss taken over the batch as a whole, 0 to 1."""
+    light: float = 1.0
+    """Weight of keeping light and shade where they are."""
+    variation: float = 0.1
+    """Weight of total variation."""
+    equivariance: float = 4.0
+    """Weight of the paint moving with the picture."""
+    lattice: float = 0.0
+    """Weight of the energy that repeats every 8 pixels."""
+    freeze_at: float = 0.5
+    """Part of the run after which norms are constants."""
+    learning_rate: float = 2e-3
+    seed: int = 0
+    precision: Precision = "auto"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: handed to the callback after every step."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    seconds_per_step: float
+    images_per_second: float
+    preview: Path | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Time to the end at the present speed."""
+        return (self.steps - self.step) * self.seconds_per_step
+
+
+def check(config: TrainConfig) -> None:
+    """Raise `TrainingError` for settings that can't work."""
+    if config.tier not in TIERS:
+        raise TrainingError(f"there is no tier {config.tier!r}: give one of {', '.join(TIERS)}")
+    if config.crop < 64 or config.crop % 32:
+        raise TrainingError(
+            f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"
+        )
+    if config.painting_side < config.crop:
+        raise TrainingError(
+            f"a painting of {config.painting_side} pixels is smaller than the crop of {config.crop}: "
+            "give a larger --painting-side or a smaller --crop"
+        )
+    if config.steps < 1 or config.batch < 1:
+        raise TrainingError(
+            f"{config.steps} steps of {config.batch} pictures are nothing to train on"
+        )
+    if not 0 < config.freeze_at < 1:
+        raise TrainingError(f"norms can't be frozen at {config.freeze_at} of the run: give 0 to 1")
+    parse_layers(config.style_layers)
+    parse_layers(config.content_layers)
+
+
+def parse_layers(text: str) -> dict[str, float]:
+    """``relu1_1:1 relu2_1:0.5`` as weights by layer. Raises `TrainingError`."""
+    try:
+        pairs = [item.partition(":") for item in text.split()]
+        layers = {name: float(weight or 1) for name, _, weight in pairs}
+    except ValueError as error:
+        raise TrainingError(
+            f"{text!r} is not a list of layers such as 'relu1_1:1 relu2_1:0.5'"
+        ) from error
+    if not layers:
+        raise TrainingError("at least one layer is needed")
+    return layers
+
+
+class Objective:
+    """The losses of a painted batch against its photos and the painting."""
+
+    def __init__(self, config: TrainConfig, encoders: list[Encoder], painting: Tensor) -> None:
+        self.config, self._encoders = config, encoders
+        self._style = self._place(parse_layers(config.style_layers))
+        self._content = self._place(parse_layers(config.content_layers))
+        with torch.no_grad():
+            self._targets = {
+                key: losses.gram(value)
+                for key, value in self._features(painting, self._style).items()
+            }
+
+    def _place(self, weights: dict[str, float]) -> dict[tuple[int, str], float]:
+        """Each layer with the number of the first extractor that has it. Raises `TrainingError`."""
+        placed: dict[tuple[int, str], float] = {}
+        for layer, weight in weights.items():
+            owner = next((i for i, e in enumerate(self._encoders) if layer in e.layers), None)
+            if owner is None:
+                known = "; ".join(f"{e.name}: {', '.join(e.layers)}" for e in self._encoders)
+                raise TrainingError(f"no loss network has a layer {layer!r} ({known})")
+            placed[owner, layer] = weight
+        return placed
+
+    def _features(
+        self, pictures: Tensor, *groups: dict[tuple[int, str], float]
+    ) -> dict[tuple[int, str], Tensor]:
+        wanted: dict[int, set[str]] = {}
+        for owner, layer in (key for group in groups for key in group):
+            wanted.setdefault(owner, set()).add(layer)
+        return {
+            (owner, layer): value
+            for owner, layers in wanted.items()
+            for layer, value in self._encoders[owner](pictures, layers).items()
+        }
+
+    def __call__(self, photos: Tensor, painted: Tensor) -> dict[str, Tensor]:
+        """Weighted losses by name for (B, 3, S, S) photos and what was painted of them, unclipped."""
+        config = self.config
+        with torch.no_grad():
+            goal = self._features(photos, self._content)
+        # a trickle of gradient through the clipping, so that no pixel is ever stuck outside
+        shown = painted.clamp(0, 1) + _LEAK * (painted - painted.clamp(0, 1))
+        found = self._features(shown, self._content, self._style)
+        content = sum(
+            w * losses.relative_distance(found[k], goal[k]) for k, w in self._content.items()
+        )
+        style = sum(
+            w * losses.gram_distance(found[k], self._targets[k], shared=config.style_shared)
+            for k, w in self._style.items()
+        )
+        terms = {
+            "content": config.content * content,
+            "style": config.style * style,
+            "light": config.light * losses.light_distance(shown, photos),
+            "variation": config.variation * losses.total_variation(painted),
+            "lattice": config.lattice * losses.lattice_energy(painted),
+            "range": 10 * losses.out_of_range(painted),
+        }
+        return {
+            name: torch.as_tensor(value)
+            for name, value in terms.items()
+            if isinstance(value, Tensor)
+        }
+
+
+class Trainer:
+    """One run: the network, its optimiser, and how far they have come."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        check(config)
+        keep_memory()
+        self.config, self.device = config, device
+        self.step = 0
+        self.curve: list[dict[str, float]] = []
+        self._dtype = pick_dtype(config.precision, device)
+        torch.manual_seed(config.seed)
+        self.network = StyleNet(TIERS[config.tier]).to(device, memory_format=torch.channels_last)
+        self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
+        encoders = [
+            load_features(source).to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for source in config.features
+        ]
+        painting = load_painting(Path(config.painting), config.painting_side).to(device)
+        if min(painting.shape[2:]) < config.crop:
+            raise DataError(f"{config.painting} is smaller than the crop of {config.crop} pixels")
+        self._objective = Objective(config, encoders, painting)
+        self._stream = PhotoStream(
+            list_photos(Path(config.photos)),
+            config.batch,
+            config.crop + 2 * MARGIN,
+            config.seed,
+            config.augmentation,
+        )
+
+    @property
+    def broken_photos(self) -> list[str]:
+        """Photos that could not be read so far."""
+        return list(self._stream.broken)
+
+    def run(self, until: int) -> Iterator[dict[str, float]]:
+        """Train up to step `until`, yielding the losses of each step. Raises `TrainingError` on NaN."""
+        for batch in self._stream.batches(self.step, until):
+            if self.step == self._freeze_step and not self.network.frozen:
+                self._freeze()
+            yield self._train_on(
+                batch.to(self.device).contiguous(memory_format=torch.channels_last)
+            )
+
+    @property
+    def _freeze_step(self) -> int:
+        return max(1, round(self.config.steps * self.config.freeze_at))
+
+    def _train_on(self, photos: Tensor) -> dict[str, float]:
+        config = self.config
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        painted = self._paint(photos)
+        terms = self._objective(_inner(photos), _inner(painted))
+        if config.equivariance:
+            terms["equivariance"] = config.equivariance * self._equivariance(photos, painted)
+        if not losses.finite(terms):
+            raise TrainingError(
+                f"step {self.step}: the losses are not numbers any more "
+                f"({', '.join(k for k, v in terms.items() if not torch.isfinite(v))}): resume from the "
+                "last checkpoint with a lower --learning-rate"
+            )
+        total = torch.stack(list(terms.values())).sum()
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self._optimiser.step()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _learning_rate(self) -> float:
+        """A short warm-up, level to three eighths of the run, then down to a hundredth."""
+        done = self.step / self.config.steps
+        rise = min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        return self.config.learning_rate * max(0.01, rise * min(1.0, 1.6 * (1 - done)))
+
+    def _paint(self, photos: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            painted: Tensor = self.network(photos)
+        return painted.float()
+
+    def _equivariance(self, photos: Tensor, painted: Tensor) -> Tensor:
+        random = np.random.default_rng((self.config.seed, self.step, 1))
+        motion = draw_motion(random, photos.shape[-1], MARGIN)
+        motion = type(motion)(motion.grid.to(self.device), motion.valid.to(self.device))
+        noise = torch.from_numpy(
+            random.normal(0, random.uniform(0, _MAX_NOISE), photos.shape).astype(np.float32)
+        ).to(self.device)
+        moved = (motion.apply(photos) + noise).contiguous(memory_format=torch.channels_last)
+        return losses.equivariance(motion.apply(painted), self._paint(moved), motion.valid)
+
+    @torch.no_grad()
+    def _freeze(self) -> None:
+        """Replace the statistics of batches by their mean over photos no step sees."""
+        for norm in self.network.norms():
+            norm.record()
+        for index in range(_STATISTICS_BATCHES):
+            batch = self._stream.batch(self.config.steps + index)
+            self._paint(batch.to(self.device).contiguous(memory_format=torch.channels_last))
+        for norm in self.network.norms():
+            norm.freeze()
+
+    # --- checkpoints and previews
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint, whole or not at all. Raises `TrainingError` when the disk is full."""
+        state = {
+            "config": json.dumps(asdict(self.config)),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "curve": json.dumps(self.curve),
+        }
+        temporary = folder / f"{CHECKPOINT}.part"
+        try:
+            torch.save(state, temporary)
+            temporary.replace(folder / CHECKPOINT)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            raise TrainingError(f"the checkpoint can't be written to {folder}: {error}") from error
+
+    def load(self, folder: Path) -> None:
+        """Go on where a checkpoint left off."""
+        state = read_checkpoint(folder)
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step, self.curve = int(state["step"]), json.loads(state["curve"])
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> Path:
+        """Write a picture of a few photos, above, and how they are painted by now, below."""
+        photos = self._stream.batch(self.config.steps + _STATISTICS_BATCHES)
+        more = self._stream.batch(self.config.steps + _STATISTICS_BATCHES + 1)
+        photos = torch.cat([photos, more])[:_PREVIEW_PHOTOS].to(self.device)
+        painted = self._paint(photos.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
+        rows = [torch.cat(list(_inner(p)), 2) for p in (photos, painted)]  # (3, S, n*S) each
+        sheet = (torch.cat(rows, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        return path
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    checkpoint_every: int = 500,
+    on_step: Callable[[Progress], None] | None = None,
+) -> StyleNet:
+    """Train a style into `folder`: checkpoints, previews, curves, and the run's record.
+
+    Interrupted, it keeps a checkpoint of the last step. Raises `TrainingError`, `DataError` or
+    `FeaturesError`.
+    """
+    _check_folder(folder, resume=resume)
+    trainer = Trainer(config, pick_device(device))
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume:
+        trainer.load(folder)
+    seconds = 0.0
+    try:
+        while trainer.step < config.steps:
+            until = min(config.steps, (trainer.step // checkpoint_every + 1) * checkpoint_every)
+            begun = time.perf_counter()
+            for terms in trainer.run(until):
+                took, begun = time.perf_counter() - begun, time.perf_counter()
+                seconds = took if not seconds else 0.95 * seconds + 0.05 * took
+                trainer.curve.append({k: round(v, 6) for k, v in terms.items()})
+                if on_step:
+                    on_step(
+                        Progress(trainer.step, config.steps, terms, seconds, config.batch / seconds)
+                    )
+            trainer.save(folder)
+            preview = trainer.preview(folder / f"preview_{trainer.step:06d}.jpg")
+            if on_step:
+                on_step(
+                    Progress(
+                        trainer.step, config.steps, terms, seconds, config.batch / seconds, preview
+                    )
+                )
+    except KeyboardInterrupt:
+        trainer.save(folder)
+        raise
+    _write_record(folder, trainer)
+    return trainer.network
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a folder. Raises `TrainingError`."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise TrainingError(f"{folder} has no {CHECKPOINT} to resume from")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"config", "step", "network", "optimiser", "curve"} - set(state)
+    except Exception as error:  # pickle and zip raise what they like for damaged content
+        raise TrainingError(f"{path} can't be read: {error}") from error
+    if missing:
+        raise TrainingError(f"{path} is not a checkpoint: {', '.join(sorted(missing))} missing")
+    return dict(state)
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The frozen configuration a checkpoint was made with."""
+    content = json.loads(read_checkpoint(folder)["config"])
+    known = {f.name for f in fields(TrainConfig)}
+    content = {k: v for k, v in content.items() if k in known}
+    content["features"] = tuple(content["features"])
+    content["augmentation"] = Augmentation(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in content["augmentation"].items()}
+    )
+    return TrainConfig(**content)
+
+
+def load_network(folder: Path) -> StyleNet:
+    """The network of a folder's checkpoint, frozen or not."""
+    network = StyleNet(TIERS[read_config(folder).tier])
+    network.load_state_dict(read_checkpoint(folder)["network"])
+    return network
+
+
+def _inner(pictures: Tensor) -> Tensor:
+    """Without the margin, where zero padding shows and no loss is taken."""
+    return pictures[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is a file: give a folder")
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise TrainingError(
+            f"{folder} holds a run already: pass --resume to go on, or give another folder"
+        )
+
+
+def _write_record(folder: Path, trainer: Trainer) -> None:
+    record = {
+        "config": asdict(trainer.config),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "device": str(trainer.device),
+        "broken_photos": trainer.broken_photos,
+        "curve": trainer.curve,
+    }
+    (folder / RUN).write_text(json.dumps(record, indent=1))

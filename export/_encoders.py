@@ -32,7 +32,9 @@ class Encoder(nn.Module):
         self.layers = tuple(label for label, _ in self._stages if label)
 
     def stages(self) -> list[Stage]:
-        """The chain, in order: a layer's name and what computes it; an empty name for steps between."""
+        """The chain, in order: a layer's name and what computes it; an empty name for steps
+        between.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no stages")
 
     def normalise(self, x: Tensor) -> Tensor:
@@ -187,7 +189,9 @@ class SqueezeNet(Encoder):
 
 
 class GoogLeNet(Encoder):
-    """GoogLeNet, Inception v1 (Szegedy 2015), layers ``conv1``, ``conv2`` and ``inception_3a`` … ``5b``."""
+    """GoogLeNet, Inception v1 (Szegedy 2015), layers ``conv1``, ``conv2`` and ``inception_3a`` …
+    ``5b``.
+    """
 
     def normalise(self, x: Tensor) -> Tensor:
         """0..255 minus the mean."""

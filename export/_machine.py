@@ -1,4 +1,6 @@
-"""What training asks of the machine: allocator settings, device, and the precision that pays there."""
+"""What training asks of the machine: allocator settings, device, and the precision that pays
+there.
+"""
 
 import ctypes
 import sys
@@ -31,7 +33,9 @@ def keep_memory() -> bool:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device asked for; ``auto`` is CUDA where it works. Raises `TrainingError`, never falls back."""
+    """The device asked for; ``auto`` is CUDA where it works. Raises `TrainingError`, never falls
+    back.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -44,7 +48,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """bf16 where the processor multiplies it natively (CUDA, AMX, AVX512-BF16), unless told otherwise."""
+    """bf16 where the processor multiplies it natively (CUDA, AMX, AVX512-BF16), unless told
+    otherwise.
+    """
     if precision == "fp32":
         return torch.float32
     if precision == "bf16" or device.type == "cuda":

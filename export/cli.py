@@ -24,7 +24,7 @@ from .train import Progress as Step
 from .train import TrainConfig, read_config, train
 
 _HELP = {
-    "features": "weights of a loss network: a file, or vgg16 or vgg19 to fetch torchvision's; may be repeated",
+    "features": "weights of a loss network: a file, or vgg16 or vgg19 to fetch them; repeatable",
     "tier": "size of the network: fast, balanced or fine",
     "steps": "steps in all",
     "batch": "pictures a step",
@@ -47,7 +47,9 @@ _HELP = {
 
 
 def run(arguments: list[str]) -> int:
-    """Run `train` or `export` and return the exit code. Every failure becomes one line on stderr."""
+    """Run `train` or `export` and return the exit code. Every failure becomes one line on
+    stderr.
+    """
     console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
     command, rest = arguments[0], arguments[1:]
     handlers: dict[str, Callable[[list[str], Console], int]] = {"train": _train, "export": _export}
@@ -213,7 +215,9 @@ def _shown(value: Any) -> str:
 
 
 class _TrainingBar:
-    """Progress of a run with its losses, speed and time left; lines instead where there is no terminal."""
+    """Progress of a run with its losses, speed and time left; lines instead where there is no
+    terminal.
+    """
 
     def __init__(self, console: Console, steps: int, *, quiet: bool) -> None:
         self._console, self._steps, self._quiet = console, steps, quiet

@@ -1,7 +1,7 @@
 """Photos and paintings for training: loading, augmentation, and synthetic motion with an exact map.
 
-Everything random is drawn from a generator seeded by the run's seed and the step's number, so that a step
-sees the same pictures however the run got there.
+Everything random is drawn from a generator seeded by the run's seed and the step's number, so that
+a step sees the same pictures however the run got there.
 """
 
 from collections.abc import Iterator
@@ -30,11 +30,15 @@ class Augmentation:
     """How photos are varied. Ranges are drawn from uniformly."""
 
     zoom: tuple[float, float] = (1.0, 1.6)
-    """Part of the photo seen: its short side over the crop's, upwards from a crop as large as it goes."""
+    """Part of the photo seen: its short side over the crop's, upwards from a crop as large as it
+    goes.
+    """
     brightness: tuple[float, float] = (0.7, 1.2)
     contrast: tuple[float, float] = (0.75, 1.2)
     flat_share: float = 0.1
-    """Share of pictures with almost nothing in them, where patterns of the network itself would show."""
+    """Share of pictures with almost nothing in them, where patterns of the network itself would
+    show.
+    """
 
 
 def list_photos(folder: Path) -> list[Path]:
@@ -66,7 +70,8 @@ def load_painting(path: Path, short_side: int) -> Tensor:
     picture = read_picture(path)
     scale = short_side / min(picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return to_tensor(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method))[None]
+    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+    return to_tensor(np.asarray(scaled, np.uint8))[None]
 
 
 def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
@@ -77,7 +82,8 @@ def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
 class PhotoStream:
     """Batches of augmented crops, (B, 3, S, S) float in 0..1, prepared ahead in one thread.
 
-    Unreadable files are passed over and named in `broken`; a folder with nothing but them is a `DataError`.
+    Unreadable files are passed over and named in `broken`; a folder with nothing but them is a
+    `DataError`.
     """
 
     def __init__(
@@ -128,7 +134,8 @@ class PhotoStream:
         )
         middle = float(crop.mean())
         varied = (crop.astype(np.float32) - middle) * (contrast * brightness) + middle * brightness
-        return np.clip(np.rint(varied), 0, 255).astype(np.uint8)
+        levels: NDArray[np.uint8] = np.clip(np.rint(varied), 0, 255).astype(np.uint8)
+        return levels
 
     def _read(self, random: np.random.Generator) -> NDArray[np.uint8]:
         problem: DataError | None = None
@@ -146,15 +153,18 @@ class PhotoStream:
 class Motion:
     """A synthetic motion: where each pixel of the moved picture lies in the first one.
 
-    `grid` is (1, H, W, 2), x then y, in -1..1 as `torch.nn.functional.grid_sample` takes it (without
-    aligned corners); `valid` is (1, 1, H, W), 1 where the source lies well inside the first picture.
+    `grid` is (1, H, W, 2), x then y, in -1..1 as `torch.nn.functional.grid_sample` takes it
+    (without aligned corners); `valid` is (1, 1, H, W), 1 where the source lies well inside the
+    first picture.
     """
 
     grid: Tensor
     valid: Tensor
 
     def apply(self, pictures: Tensor) -> Tensor:
-        """The moved pictures, by nearest pixels, so that no blur gets into what is compared (ReReVST)."""
+        """The moved pictures, by nearest pixels, so that no blur gets into what is compared
+        (ReReVST).
+        """
         grid = self.grid.expand(len(pictures), -1, -1, -1).to(pictures.dtype)
         return F.grid_sample(
             pictures, grid, mode="nearest", padding_mode="reflection", align_corners=False
@@ -164,7 +174,8 @@ class Motion:
 def draw_motion(random: np.random.Generator, side: int, border: int) -> Motion:
     """Half of the time a shift by whole pixels, else a smooth flow, or a small rotation and zoom.
 
-    The three kinds of ReReVST's compound regularisation and of camera motion; shifts are up to 15 pixels.
+    The three kinds of ReReVST's compound regularisation and of camera motion; shifts are up to 15
+    pixels.
     """
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     kind = random.random()

@@ -1,4 +1,5 @@
-"""The errors of training and export. Each message says what is wrong, the value seen, and what to do.
+"""The errors of training and export. Each message says what is wrong, the value seen, and what to
+do.
 
 ExportError(Exception)
 ├─ FeaturesError    weights of a loss network

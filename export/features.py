@@ -1,7 +1,7 @@
 """Frozen feature extractors: where their weights come from, and which network they belong to.
 
-Weights are given as a file, recognised by what is in it, or by the name of a torchvision network, which
-is then fetched once into the user's cache and checked against its sha256:
+Weights are given as a file, recognised by what is in it, or by the name of a torchvision network,
+which is then fetched once into the user's cache and checked against its sha256:
 
 ======================  ==========================================================================
 file                    network
@@ -46,13 +46,16 @@ _TIMEOUT_S: Final = 30
 
 @dataclass(frozen=True)
 class Download:
-    """A weights file on the network: `sha256` is all of its digest, or the beginning its publisher names."""
+    """A weights file on the network: `sha256` is all of its digest, or the beginning its publisher
+    names.
+    """
 
     url: str
     sha256: str
 
 
-# torchvision publishes the first eight digits of the digest in the name; where all are known all are checked.
+# torchvision publishes the first eight digits of the digest in the name; where all are known all
+# are checked.
 DOWNLOADS: Final = {
     "vgg16": Download(
         "https://download.pytorch.org/models/vgg16-397923af.pth",
@@ -109,7 +112,9 @@ def fetch(download: Download, folder: Path | None = None, progress: Progress | N
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``stylize-video``."""
+    """Where fetched weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, then
+    ``stylize-video``.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "stylize-video"
 

@@ -1,7 +1,9 @@
-"""The losses of training, as small functions on tensors. Pictures are RGB in 0..1 unless said otherwise.
+"""The losses of training, as small functions on tensors. Pictures are RGB in 0..1 unless said
+otherwise.
 
-Content and style distances are relative: divided by the energy of their target, so that one weight serves
-every layer, extractor and painting. Johnson and Gatys divide by the number of values instead.
+Content and style distances are relative: divided by the energy of their target, so that one weight
+serves every layer, extractor and painting. Johnson and Gatys divide by the number of values
+instead.
 """
 
 from typing import Final
@@ -35,9 +37,9 @@ def relative_distance(values: Tensor, target: Tensor) -> Tensor:
 def gram_distance(features: Tensor, target: Tensor, *, shared: float = 0.0) -> Tensor:
     """Relative distance of Gram matrices to a target (1, C, C).
 
-    A part `shared` (0..1) compares the mean over the batch: together the pictures must look like the
-    painting, while each keeps what makes it differ, bright or dark, busy or calm. The rest compares
-    every picture by itself, as Gatys and Johnson do.
+    A part `shared` (0..1) compares the mean over the batch: together the pictures must look like
+    the painting, while each keeps what makes it differ, bright or dark, busy or calm. The rest
+    compares every picture by itself, as Gatys and Johnson do.
     """
     matrices = gram(features)
     single = relative_distance(matrices, target) if shared < 1 else matrices.new_zeros(())
@@ -62,17 +64,19 @@ def out_of_range(pictures: Tensor) -> Tensor:
 
 
 def lattice_energy(pictures: Tensor) -> Tensor:
-    """Energy of what repeats every 8 pixels within windows of 32: the pattern of an 8-pixel lattice.
+    """Energy of what repeats every 8 pixels within windows of 32: the pattern of an 8-pixel
+    lattice.
 
-    Strokes that follow the picture average out over a window's 16 cells; a pattern doesn't. H and W are
-    multiples of 32. (B, 3, H, W) -> scalar
+    Strokes that follow the picture average out over a window's 16 cells; a pattern doesn't. H and W
+    are multiples of 32. (B, 3, H, W) -> scalar
     """
     luma = pictures.mean(1, keepdim=True)
     smooth = F.interpolate(F.avg_pool2d(luma, CELL), scale_factor=CELL, mode="bilinear")
     fine = luma - smooth
     batch, _, height, width = fine.shape
     span = CELL * _WINDOW_CELLS
-    # (B, 1, H, W) -> (B, windows, cells, phase, windows, cells, phase) -> mean over the cells of a window
+    # (B, 1, H, W) -> (B, windows, cells, phase, windows, cells, phase) -> mean over the cells of a
+    # window
     cells = fine.view(
         batch, height // span, _WINDOW_CELLS, CELL, width // span, _WINDOW_CELLS, CELL
     )
@@ -83,7 +87,8 @@ def lattice_energy(pictures: Tensor) -> Tensor:
 def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
     """How far light and shade at the scale of 8 pixels differ, each standardised over its picture.
 
-    Keeps forms readable where a Gram matrix would rather trade a face for a swirl. (B, 3, H, W) twice.
+    Keeps forms readable where a Gram matrix would rather trade a face for a swirl. (B, 3, H, W)
+    twice.
     """
 
     def standardised(pictures: Tensor) -> Tensor:
@@ -96,10 +101,11 @@ def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
 
 
 def equivariance(moved_paint: Tensor, paint_of_moved: Tensor, valid: Tensor) -> Tensor:
-    """Mean absolute difference where `valid` (B or 1, 1, H, W) is 1: the paint must move with the picture.
+    """Mean absolute difference where `valid` (B or 1, 1, H, W) is 1: the paint must move with the
+    picture.
 
-    ReReVST (Wang 2020), compound regularisation, equation 8: L1 between the warped result and the result
-    of the warped picture.
+    ReReVST (Wang 2020), compound regularisation, equation 8: L1 between the warped result and the
+    result of the warped picture.
     """
     difference = (moved_paint - paint_of_moved).abs().mean(1, keepdim=True) * valid
     places = valid.expand_as(difference).sum()

@@ -1,4 +1,6 @@
-"""How good a style network is beside its losses: stability under shifts, lattices, and agreement of variants."""
+"""How good a style network is beside its losses: stability under shifts, lattices, and agreement of
+variants.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -44,11 +46,12 @@ def equivariance_error(paint: Painter, pictures: Sequence[Tensor]) -> float:
 
 
 def grid_score(picture: NDArray[np.uint8]) -> float:
-    """Energy at periods of 4 and 8 pixels against neighbouring frequencies; 1 where there is no lattice.
+    """Energy at periods of 4 and 8 pixels against neighbouring frequencies; 1 where there is no
+    lattice.
 
-    Luminance minus its Gaussian blur of sigma 6, power spectrum along an axis averaged over the other,
-    the bin of the period over the mean of its neighbours at distance 3 to 6; the largest of both axes and
-    both periods. `picture` is RGB (H, W, 3) uint8.
+    Luminance minus its Gaussian blur of sigma 6, power spectrum along an axis averaged over the
+    other, the bin of the period over the mean of its neighbours at distance 3 to 6; the largest of
+    both axes and both periods. `picture` is RGB (H, W, 3) uint8.
     """
     luminance = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     fine = luminance - cv2.GaussianBlur(luminance, (0, 0), _BLUR_SIGMA)

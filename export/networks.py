@@ -1,16 +1,18 @@
 """The feed-forward style networks: our family for speed, and Johnson's as reference and baseline.
 
-Every network maps a float RGB picture in 0..1, (B, 3, H, W), to a painted one of the same shape. Values may
-leave 0..1 a little; the exported graph clips them. H and W must be multiples of the network's `stride`
-(the exported graph of the family pads and crops by itself).
+Every network maps a float RGB picture in 0..1, (B, 3, H, W), to a painted one of the same shape.
+Values may leave 0..1 a little; the exported graph clips them. H and W must be multiples of the
+network's `stride` (the exported graph of the family pads and crops by itself).
 
-The family (`StyleNet`) has its thin layers at half resolution, so that strokes are not tied to a coarse
-lattice, and nearly all of its arithmetic as dense 3x3 convolutions at 1/8, where processors are fastest::
+The family (`StyleNet`) has its thin layers at half resolution, so that strokes are not tied to a
+coarse lattice, and nearly all of its arithmetic as dense 3x3 convolutions at 1/8, where processors
+are fastest::
 
-    frame ─s2d─ 12@1/2 ─conv─ half@1/2 ─conv/2─ quarter@1/4 ─conv/2─ body@1/8 ─residual blocks─┐
-    painting ─d2s─ 12@1/2 ─conv─ half@1/2 ─d2s(+half)─ residual blocks@1/4 ─ quarter@1/4 ─d2s(+quarter)─┘
+    frame ─s2d─ 12@1/2 ─conv─ half@1/2 ─conv/2─ quarter@1/4 ─conv/2─ body@1/8 ─blocks─┐
+    painting ─d2s─ 12@1/2 ─conv─ half@1/2 ─d2s(+half)─ blocks@1/4 ─d2s(+quarter)──────┘
 
-Every kept activation follows a ReLU, so that 8-bit tensors need no zero point and zero padding is exact.
+Every kept activation follows a ReLU, so that 8-bit tensors need no zero point and zero padding is
+exact.
 """
 
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE: Final = 8
+MARGIN: Final = 16
+"""Pixels of reflected border a picture gets before it is painted, cut off again afterwards."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Shape:
 
 
 TIERS: Final[dict[str, Shape]] = {
-    "fast": Shape(half=12, quarter=24, body=32, quarter_blocks=0, body_blocks=3),
+    "fast": Shape(half=16, quarter=32, body=32, quarter_blocks=0, body_blocks=3),
     "balanced": Shape(half=16, quarter=32, body=96, quarter_blocks=1, body_blocks=4),
     "fine": Shape(half=16, quarter=32, body=128, quarter_blocks=1, body_blocks=5),
 }
@@ -45,10 +49,11 @@ TIERS: Final[dict[str, Shape]] = {
 class Norm(nn.Module):
     """Normalisation over the batch while training, one constant affine a channel afterwards.
 
-    Statistics of the single frame (instance normalisation, Ulyanov 2016) would pump the whole picture
-    whenever something enters it, and cost more at inference than the convolutions; a network trained on
-    them also falls apart when they are taken away. `freeze` replaces those of the batch by their mean over
-    photos; the affine that remains folds into the convolution before it.
+    Statistics of the single frame (instance normalisation, Ulyanov 2016) would pump the whole
+    picture whenever something enters it, and cost more at inference than the convolutions; a
+    network trained on them also falls apart when they are taken away. `freeze` replaces those of
+    the batch by their mean over photos; the affine that remains folds into the convolution before
+    it.
     """
 
     weight: nn.Parameter
@@ -58,6 +63,7 @@ class Norm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.frozen: Tensor
         self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
         self._seen: list[tuple[Tensor, Tensor]] | None = None
 
@@ -82,14 +88,16 @@ class Norm(nn.Module):
             )
         means, variances = zip(*self._seen, strict=True)
         scale = self.weight / (torch.stack(variances).mean(0) + 1e-5).sqrt()
-        self.bias -= scale * torch.stack(means).mean(0)
+        self.bias.sub_(scale * torch.stack(means).mean(0))
         self.weight.copy_(scale)
-        self.frozen = torch.ones_like(cast(Tensor, self.frozen))
+        self.frozen = torch.ones_like(self.frozen)
         self._seen = None
 
 
 class Conv(nn.Module):
-    """A convolution and a bias: what a `ConvNorm` folds into. ``shuffle`` 2 ends in depth-to-space."""
+    """A convolution and a bias: what a `ConvNorm` folds into. ``shuffle`` 2 ends in
+    depth-to-space.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, shuffle: int) -> None:
         super().__init__()
@@ -128,9 +136,10 @@ class UpConvNorm(nn.Module):
     """Bilinear doubling and a 3x3 convolution in one, then `Norm`.
 
     The two linear steps together are one 3x3 convolution at the low resolution into four sub-pixel
-    channels each, and depth-to-space (their polyphase form), which is what runs. Tied like this, the four
-    sub-pixels of a cell differ only by where they lie between its neighbours, so that no pattern can
-    repeat with the lattice. A free sub-pixel convolution (Shi 2016) costs the same and paints one.
+    channels each, and depth-to-space (their polyphase form), which is what runs. Tied like this,
+    the four sub-pixels of a cell differ only by where they lie between its neighbours, so that no
+    pattern can repeat with the lattice. A free sub-pixel convolution (Shi 2016) costs the same and
+    paints one.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -162,7 +171,9 @@ class UpConvNorm(nn.Module):
 
 
 class Head(nn.Module):
-    """The last convolution: to the twelve sub-pixels of a 2x2 cell of the painting, without norm."""
+    """The last convolution: to the twelve sub-pixels of a 2x2 cell of the painting, without
+    norm.
+    """
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -222,8 +233,9 @@ class StyleNet(nn.Module):
         self.up2: nn.Module = UpConvNorm(shape.quarter, shape.half)
         self.merge2: nn.Module = ConvNorm(shape.half, shape.half)
         self.head: nn.Module = Head(shape.half)
-        for name in RELUS:
-            setattr(self, f"relu_{name}", nn.ReLU())
+        self.relu_stem, self.relu_down4, self.relu_down8 = nn.ReLU(), nn.ReLU(), nn.ReLU()
+        self.relu_up4, self.relu_merge4 = nn.ReLU(), nn.ReLU()
+        self.relu_up2, self.relu_merge2 = nn.ReLU(), nn.ReLU()
         for block in (*self.body, *self.quarter):
             # a residual branch starts small, so that the chain starts near the identity
             cast(Norm, cast(Block, block).second.norm).weight.data.fill_(0.5)
@@ -254,7 +266,21 @@ class StyleNet(nn.Module):
         return copy.to(next(self.parameters()).device).eval()
 
 
-RELUS: Final = ("stem", "down4", "down8", "up4", "merge4", "up2", "merge2")
+def pad_picture(pictures: Tensor) -> Tensor:
+    """What the exported graph does first: the last row and column repeated up to a multiple of the
+    stride, then `MARGIN` pixels reflected on every side (fewer where the picture is too small).
+
+    (B, 3, H, W) -> (B, 3, H' + 2 m, W' + 2 n)
+    """
+    height, width = pictures.shape[2:]
+    whole = F.pad(pictures, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+    rows, columns = (reflected_margin(side) for side in whole.shape[2:])
+    return F.pad(whole, (columns, columns, rows, rows), mode="reflect")
+
+
+def reflected_margin(side: int) -> int:
+    """Pixels that can be reflected at a side of this length, a multiple of the stride."""
+    return min(MARGIN, (side - 1) // STRIDE * STRIDE)
 
 
 def _fold_children(source: nn.Module, target: nn.Module) -> None:
@@ -278,10 +304,12 @@ def _frozen_affine(norm: Norm) -> tuple[Tensor, Tensor]:
 
 
 def _polyphase() -> Tensor:
-    """(2, 3, 3): phase, low-resolution tap, high-resolution tap, of bilinear doubling before a kernel of 3.
+    """(2, 3, 3): phase, low-resolution tap, high-resolution tap, of bilinear doubling before a
+    kernel of 3.
 
-    Bilinear doubling puts the even sample at a quarter of the way to the neighbour before, the odd one at
-    a quarter of the way to the one behind: up[2n] = z[n-1]/4 + 3z[n]/4, up[2n+1] = 3z[n]/4 + z[n+1]/4.
+    Bilinear doubling puts the even sample at a quarter of the way to the neighbour before, the odd
+    one at a quarter of the way to the one behind: up[2n] = z[n-1]/4 + 3z[n]/4, up[2n+1] = 3z[n]/4 +
+    z[n+1]/4.
     """
     taps = torch.zeros(2, 3, 3)
     for phase in range(2):
@@ -295,9 +323,10 @@ def _polyphase() -> Tensor:
 class JohnsonNet(nn.Module):
     """The image transformation network of Johnson 2016, table 1 of the supplementary material.
 
-    Reflection padding of 40, 9x9 and two stride-2 3x3 convolutions, five residual blocks without padding
-    (the shortcut is cropped) and without a ReLU behind the sum (Gross & Wilber), two convolutions of stride
-    1/2, and a scaled tanh. Batch normalisation as there; the values are scaled to 0..1 instead of 0..255.
+    Reflection padding of 40, 9x9 and two stride-2 3x3 convolutions, five residual blocks without
+    padding (the shortcut is cropped) and without a ReLU behind the sum (Gross & Wilber), two
+    convolutions of stride 1/2, and a scaled tanh. Batch normalisation as there; the values are
+    scaled to 0..1 instead of 0..255.
     """
 
     stride = 4
@@ -333,7 +362,7 @@ class JohnsonBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H - 4, W - 4)
-        return x[:, :, 2:-2, 2:-2] + self.layers(x)
+        return cast(Tensor, x[:, :, 2:-2, 2:-2] + self.layers(x))
 
 
 def _johnson_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:

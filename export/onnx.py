@@ -1,14 +1,14 @@
 """Writes a style network as one self-contained ONNX file, in float or in 8 bits.
 
-Input ``frame`` and output ``painted`` are uint8 (1, height, width, 3), RGB, of any size: the graph itself
-pads to its stride with a margin of repeated pixels (so that zero padding never shows), scales, paints,
-rounds, clips and crops. Weights are stored as 8-bit integers with a scale for every output channel in both
-variants; what differs is the arithmetic. In the 8-bit variant (QDQ: QuantizeLinear and DequantizeLinear
-around every operator) runtimes fuse each convolution into one integer kernel.
+Input ``frame`` and output ``painted`` are uint8 (1, height, width, 3), RGB, of any size: the graph
+itself pads to its stride and by a reflected margin (so that zero padding never shows), scales,
+paints, rounds, clips and crops. Weights are stored as 8-bit integers with a scale for every output
+channel in both variants; what differs is the arithmetic. In the 8-bit variant (QDQ: QuantizeLinear
+and DequantizeLinear around every operator) runtimes fuse each convolution into one integer kernel.
 
-Depth-to-space is written as a transpose of short runs between channels-last views, which cancels with the
-layout that integer kernels want: 48 instead of 70 ms a 720p frame in onnxruntime, and no slower in OpenVINO,
-so that one graph serves both.
+Depth-to-space is written as a transpose of short runs between channels-last views, which cancels
+with the layout that integer kernels want: 48 instead of 70 ms a 720p frame in onnxruntime, and no
+slower in OpenVINO, so that one graph serves both.
 """
 
 import json
@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from .networks import STRIDE, Block, Conv, StyleNet
+from .networks import MARGIN, STRIDE, Block, Conv, StyleNet
 from .quantize import FRAME_SCALE, Ranges, quantize_weight
 
 OPSET: Final = 18
 IR_VERSION: Final = 9  # what opset 18 came with: older runtimes refuse newer
-MARGIN: Final = 16
 CARD_KEY: Final = "stylize_video.card"
 Output = Literal["picture", "float"]
 
@@ -58,15 +57,14 @@ class _Graph:
 
     def model(self, output: Output) -> onnx.ModelProto:
         height, width = self._sides("frame")
-        padded = self._pad("frame", height, width)
-        sides = self._sides(padded)
-        painted = self._network_nodes(padded, sides, output)
-        corner = self._constant(np.array([MARGIN, MARGIN], np.int64))
+        padded, margins = self._pad("frame", (height, width))
+        painted = self._network_nodes(padded, self._sides(padded), output)
+        corner = self._node("Concat", *margins, axis=0)
         end = self._node("Add", corner, self._node("Concat", height, width, axis=0))
         axes = self._constant(np.array([1, 2], np.int64))
         self._node("Slice", painted, corner, end, axes, name="painted")
         kind = TensorProto.UINT8 if output == "picture" else TensorProto.FLOAT
-        shape = [1, "height", "width", 3]
+        shape: list[int | str] = [1, "height", "width", 3]
         graph = helper.make_graph(
             self._nodes,
             "stylize_video",
@@ -185,7 +183,9 @@ class _Graph:
         return self._depth_to_space(y, sides, 2, 3)
 
     def _depth_to_space(self, x: str, sides: tuple[str, str], factor: int, channels: int) -> str:
-        """(1, 4C, H/f, W/f), channels (i, j, c) -> (1, 2H/f, 2W/f, C): rows of 2C values change places."""
+        """(1, 4C, H/f, W/f), channels (i, j, c) -> (1, 2H/f, 2W/f, C): rows of 2C values change
+        places.
+        """
         low = [self._node("Div", side, self._int(factor)) for side in sides]
         high = [self._node("Mul", side, self._int(2)) for side in low]
         y = self._node("Transpose", x, perm=[0, 2, 3, 1])
@@ -194,18 +194,22 @@ class _Graph:
         joined = self._node("Concat", self._int(1), *high, self._int(channels), axis=0)
         return self._node("Reshape", y, joined)
 
-    def _pad(self, frame: str, height: str, width: str) -> str:
-        """Repeat the border: a margin all around, and what is missing to the stride below and right."""
-        ends = []
-        for side in (height, width):
+    def _pad(self, frame: str, sides: tuple[str, str]) -> tuple[str, list[str]]:
+        """The padded frame, and the margins above and on the left (see `networks.pad_picture`)."""
+        none = self._int(0)
+        missing, margins = [], []
+        for side in sides:
             over = self._node("Mod", side, self._int(STRIDE))
-            missing = self._node(
-                "Mod", self._node("Sub", self._int(STRIDE), over), self._int(STRIDE)
-            )
-            ends.append(self._node("Add", missing, self._int(MARGIN)))
-        none, margin = self._int(0), self._int(MARGIN)
-        pads = self._node("Concat", none, margin, margin, none, none, *ends, none, axis=0)
-        return self._node("Pad", frame, pads, mode="edge")
+            short = self._node("Mod", self._node("Sub", self._int(STRIDE), over), self._int(STRIDE))
+            missing.append(short)
+            last = self._node("Sub", self._node("Add", side, short), self._int(1))
+            cells = self._node("Div", last, self._int(STRIDE))
+            wide = self._node("Mul", cells, self._int(STRIDE))
+            margins.append(self._node("Min", wide, self._int(MARGIN)))
+        ends = self._node("Concat", none, none, none, none, none, *missing, none, axis=0)
+        whole = self._node("Pad", frame, ends, mode="edge")
+        around = self._node("Concat", none, *margins, none, none, *margins, none, axis=0)
+        return self._node("Pad", whole, around, mode="reflect"), margins
 
     # --- quantization
 
@@ -258,8 +262,8 @@ class _Graph:
 def _weights(name: str, conv: Conv) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Kernel and bias with channels in ONNX's order of sub-pixels.
 
-    torch's pixel shuffle orders channels (colour, i, j), ONNX's space-to-depth and the channels-last
-    depth-to-space here order them (i, j, colour).
+    torch's pixel shuffle orders channels (colour, i, j), ONNX's space-to-depth and the
+    channels-last depth-to-space here order them (i, j, colour).
     """
     weight, bias = _array(conv.weight), _array(conv.bias)
     if name == "stem":

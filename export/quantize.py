@@ -1,10 +1,11 @@
 """8-bit quantization of a folded style network: ranges from real photos, simulated in torch.
 
-Activations are unsigned 8-bit, one scale a tensor (Jacob 2018); weights signed 8-bit, one scale an output
-channel. Ranges come from photos run through the float network: for each activation the limit with the
-least mean squared error over its histogram, since a few outliers would otherwise cost everybody bits.
-`Quantized` runs the network as the integer graph will, with straight-through gradients (Bengio 2013), which
-serves to measure a style without a runtime and to fine-tune one that loses too much.
+Activations are unsigned 8-bit, one scale a tensor (Jacob 2018); weights signed 8-bit, one scale an
+output channel. Ranges come from photos run through the float network: for each activation the limit
+with the least mean squared error over its histogram, since a few outliers would otherwise cost
+everybody bits. `Quantized` runs the network as the integer graph will, with straight-through
+gradients (Bengio 2013), which serves to measure a style without a runtime and to fine-tune one that
+loses too much.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,9 @@ _CANDIDATES: Final = 80
 
 @dataclass(frozen=True)
 class Ranges:
-    """Scale and zero point of every activation by name, and which activation feeds which convolution."""
+    """Scale and zero point of every activation by name, and which activation feeds which
+    convolution.
+    """
 
     scales: Mapping[str, tuple[float, int]]
 
@@ -66,7 +69,9 @@ def _block_input(conv: str, scales: Mapping[str, Any]) -> str:
 
 
 def quantize_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Signed integers and the scale of each output channel of a kernel (O, I, k, k): largest weight 127."""
+    """Signed integers and the scale of each output channel of a kernel (O, I, k, k): largest weight
+    127.
+    """
     largest = np.abs(weight).reshape(len(weight), -1).max(1)
     scale = (np.maximum(largest, 1e-12) / 127).astype(np.float32)
     integers = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
@@ -158,7 +163,9 @@ def _hooked(network: StyleNet, function: Any) -> Iterator[None]:
 
 @contextmanager
 def _grid_weights(network: StyleNet) -> Iterator[None]:
-    """Compute with weights on the 8-bit grid, straight through for gradients, while the context lasts."""
+    """Compute with weights on the 8-bit grid, straight through for gradients, while the context
+    lasts.
+    """
     handles = []
     for conv in _convolutions(network).values():
         weight = conv.weight
@@ -197,7 +204,9 @@ class _Histogram:
         self._counts += torch.histc(magnitude, _BINS, 0, self._top).double().cpu()
 
     def best_limit(self, levels: int) -> float:
-        """The clipping limit with the least mean squared error of rounding to `levels` steps and clipping."""
+        """The clipping limit with the least mean squared error of rounding to `levels` steps and
+        clipping.
+        """
         centres = (np.arange(_BINS) + 0.5) * self._top / _BINS
         counts = self._counts.numpy()
         used = int(np.max(np.nonzero(counts)[0], initial=0)) + 1

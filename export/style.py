@@ -29,7 +29,8 @@ def export_style(
     credits_file: Path | None = None,
     photos: Path | None = None,
 ) -> Measured:
-    """Write ``<id>.onnx``, ``<id>.int8.onnx`` and ``style.json`` for a run, and return what was measured.
+    """Write ``<id>.onnx``, ``<id>.int8.onnx`` and ``style.json`` for a run, and return what was
+    measured.
 
     Calibration and checks use different photos of the folder. Raises `ConversionError`.
     """
@@ -94,7 +95,9 @@ def training_command(config: Any) -> str:
 
 
 def _pick(paths: list[Path], count: int) -> list[Tensor]:
-    """Up to `count` photos spread evenly over the list, (1, 3, H, W), sides cut to multiples of 8."""
+    """Up to `count` photos spread evenly over the list, (1, 3, H, W), sides cut to multiples of
+    8.
+    """
     step = max(1, len(paths) // count)
     pictures = []
     for path in paths[::step][:count]:

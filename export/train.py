@@ -1,7 +1,8 @@
 """Perceptual training of a style network from one painting and a folder of photos (Johnson 2016).
 
-A plain loop over numbered steps. Everything random in a step comes from the run's seed and its number, so
-that a run resumed from a checkpoint goes on bit for bit as if it had never stopped (on a CPU).
+A plain loop over numbered steps. Everything random in a step comes from the run's seed and its
+number, so that a run resumed from a checkpoint goes on bit for bit as if it had never stopped (on a
+CPU).
 """
 
 import json
@@ -16,18 +17,28 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import losses
 from ._encoders import Encoder
 from ._machine import Precision, keep_memory, pick_device, pick_dtype
-from .data import Augmentation, PhotoStream, draw_motion, list_photos, load_painting
+from .data import (
+    MAX_SHIFT,
+    Augmentation,
+    Motion,
+    PhotoStream,
+    draw_motion,
+    list_photos,
+    load_painting,
+)
 from .errors import DataError, TrainingError
 from .features import load_features
-from .networks import TIERS, StyleNet
+from .networks import MARGIN, STRIDE, TIERS, StyleNet
 
 CHECKPOINT: Final = "checkpoint.pt"
 RUN: Final = "training.json"
-MARGIN: Final = 16
+CONTEXT: Final = 64
+"""Pixels of real picture around the crop that losses see, which keep borders out of reach."""
 _WARM_UP_STEPS: Final = 50
 _LEAK: Final = 0.05
 _STATISTICS_BATCHES: Final = 40
@@ -42,7 +53,9 @@ class TrainConfig:
     painting: str
     photos: str
     features: tuple[str, ...] = ("vgg19",)
-    """Weights of the loss networks: files, or names of published ones; layers are looked up in order."""
+    """Weights of the loss networks: files, or names of published ones; layers are looked up in
+    order.
+    """
     tier: str = "balanced"
     steps: int = 8000
     batch: int = 4
@@ -99,8 +112,8 @@ def check(config: TrainConfig) -> None:
         )
     if config.painting_side < config.crop:
         raise TrainingError(
-            f"a painting of {config.painting_side} pixels is smaller than the crop of {config.crop}: "
-            "give a larger --painting-side or a smaller --crop"
+            f"a painting of {config.painting_side} pixels is smaller than the crop of "
+            f"{config.crop}: give a larger --painting-side or a smaller --crop"
         )
     if config.steps < 1 or config.batch < 1:
         raise TrainingError(
@@ -163,7 +176,9 @@ class Objective:
         }
 
     def __call__(self, photos: Tensor, painted: Tensor) -> dict[str, Tensor]:
-        """Weighted losses by name for (B, 3, S, S) photos and what was painted of them, unclipped."""
+        """Weighted losses by name for (B, 3, S, S) photos and what was painted of them,
+        unclipped.
+        """
         config = self.config
         with torch.no_grad():
             goal = self._features(photos, self._content)
@@ -203,12 +218,12 @@ class Trainer:
         self.curve: list[dict[str, float]] = []
         self._dtype = pick_dtype(config.precision, device)
         torch.manual_seed(config.seed)
-        self.network = StyleNet(TIERS[config.tier]).to(device, memory_format=torch.channels_last)
+        self.network = StyleNet(TIERS[config.tier])
+        _place(self.network, device)
         self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
-        encoders = [
-            load_features(source).to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for source in config.features
-        ]
+        encoders = [load_features(source) for source in config.features]
+        for encoder in encoders:
+            _place(encoder, device, self._dtype)
         painting = load_painting(Path(config.painting), config.painting_side).to(device)
         if min(painting.shape[2:]) < config.crop:
             raise DataError(f"{config.painting} is smaller than the crop of {config.crop} pixels")
@@ -216,7 +231,7 @@ class Trainer:
         self._stream = PhotoStream(
             list_photos(Path(config.photos)),
             config.batch,
-            config.crop + 2 * MARGIN,
+            config.crop + 2 * CONTEXT,
             config.seed,
             config.augmentation,
         )
@@ -227,7 +242,9 @@ class Trainer:
         return list(self._stream.broken)
 
     def run(self, until: int) -> Iterator[dict[str, float]]:
-        """Train up to step `until`, yielding the losses of each step. Raises `TrainingError` on NaN."""
+        """Train up to step `until`, yielding the losses of each step. Raises `TrainingError` on
+        NaN.
+        """
         for batch in self._stream.batches(self.step, until):
             if self.step == self._freeze_step and not self.network.frozen:
                 self._freeze()
@@ -248,14 +265,14 @@ class Trainer:
         if config.equivariance:
             terms["equivariance"] = config.equivariance * self._equivariance(photos, painted)
         if not losses.finite(terms):
+            broken = ", ".join(name for name, value in terms.items() if not torch.isfinite(value))
             raise TrainingError(
-                f"step {self.step}: the losses are not numbers any more "
-                f"({', '.join(k for k, v in terms.items() if not torch.isfinite(v))}): resume from the "
-                "last checkpoint with a lower --learning-rate"
+                f"step {self.step}: the losses are not numbers any more ({broken}): begin anew "
+                "with a lower --learning-rate; the last checkpoint is kept"
             )
         total = torch.stack(list(terms.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self._optimiser.step()
         self.step += 1
@@ -273,14 +290,25 @@ class Trainer:
         return painted.float()
 
     def _equivariance(self, photos: Tensor, painted: Tensor) -> Tensor:
+        """The moved crop, painted by itself, against the moved paint of the crop in its context.
+
+        By itself it gets the reflected border that pictures get when they are painted for good, so
+        that this teaches both at once: to follow motion, and to make nothing of borders.
+        """
         random = np.random.default_rng((self.config.seed, self.step, 1))
-        motion = draw_motion(random, photos.shape[-1], MARGIN)
-        motion = type(motion)(motion.grid.to(self.device), motion.valid.to(self.device))
-        noise = torch.from_numpy(
-            random.normal(0, random.uniform(0, _MAX_NOISE), photos.shape).astype(np.float32)
-        ).to(self.device)
-        moved = (motion.apply(photos) + noise).contiguous(memory_format=torch.channels_last)
-        return losses.equivariance(motion.apply(painted), self._paint(moved), motion.valid)
+        motion = draw_motion(random, photos.shape[-1], CONTEXT - MAX_SHIFT - STRIDE)
+        motion = Motion(motion.grid.to(self.device), motion.valid.to(self.device))
+        moved = _inner(motion.apply(photos))
+        noise = random.normal(0, random.uniform(0, _MAX_NOISE), moved.shape).astype(np.float32)
+        alone = F.pad(
+            moved + torch.from_numpy(noise).to(self.device), (MARGIN,) * 4, mode="reflect"
+        )
+        again = self._paint(alone.contiguous(memory_format=torch.channels_last))
+        return losses.equivariance(
+            _inner(motion.apply(painted)),
+            again[..., MARGIN:-MARGIN, MARGIN:-MARGIN],
+            _inner(motion.valid),
+        )
 
     @torch.no_grad()
     def _freeze(self) -> None:
@@ -296,7 +324,9 @@ class Trainer:
     # --- checkpoints and previews
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint, whole or not at all. Raises `TrainingError` when the disk is full."""
+        """Write the checkpoint, whole or not at all. Raises `TrainingError` when the disk is
+        full.
+        """
         state = {
             "config": json.dumps(asdict(self.config)),
             "step": self.step,
@@ -400,9 +430,10 @@ def read_config(folder: Path) -> TrainConfig:
     known = {f.name for f in fields(TrainConfig)}
     content = {k: v for k, v in content.items() if k in known}
     content["features"] = tuple(content["features"])
-    content["augmentation"] = Augmentation(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in content["augmentation"].items()}
-    )
+    ranges: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in content["augmentation"].items()
+    }
+    content["augmentation"] = Augmentation(**ranges)
     return TrainConfig(**content)
 
 
@@ -413,9 +444,15 @@ def load_network(folder: Path) -> StyleNet:
     return network
 
 
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    """Move a module, channels last: the layout convolutions are fastest in."""
+    module.to(device, dtype)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def _inner(pictures: Tensor) -> Tensor:
-    """Without the margin, where zero padding shows and no loss is taken."""
-    return pictures[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+    """The crop without its context."""
+    return pictures[..., CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:

@@ -1,4 +1,6 @@
-"""Checks an exported style against the network it came from, on real photos and at sizes off the stride."""
+"""Checks an exported style against the network it came from, on real photos and at sizes off the
+stride.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +16,8 @@ from torch.nn import functional as F
 
 from .errors import ConversionError
 from .metrics import equivariance_error, flat_pictures, grid_score, psnr_db, to_picture
-from .networks import STRIDE, StyleNet
-from .onnx import MARGIN, export_onnx
+from .networks import STRIDE, StyleNet, pad_picture, reflected_margin
+from .onnx import export_onnx
 
 MAX_FLOAT_ERROR: Final = 1e-3
 MIN_INT8_PSNR_DB: Final = 30.0
@@ -36,7 +38,9 @@ class Measured:
     int8_error: float
     """Largest difference of the 8-bit variant to the float one on any pixel."""
     trained_psnr_db: float
-    """Mean PSNR of the 8-bit variant to the network as trained, before its weights were put on a grid."""
+    """Mean PSNR of the 8-bit variant to the network as trained, before its weights were put on a
+    grid.
+    """
     equivariance: float
     grid_photos: float
     grid_flat: float
@@ -58,7 +62,7 @@ class Measured:
             ),
             (
                 self.equivariance <= MAX_EQUIVARIANCE,
-                f"the paint does not follow shifts: EQ {self.equivariance:.2f}, over {MAX_EQUIVARIANCE}",
+                f"EQ {self.equivariance:.2f} is over {MAX_EQUIVARIANCE}: paint lags shifts",
             ),
             (
                 self.grid_photos <= MAX_GRID,
@@ -80,9 +84,9 @@ def verify(
 ) -> Measured:
     """Measure the exported models of a style.
 
-    `trained` and `stored` are folded networks before and after their weights were put on the 8-bit grid,
-    `models` the ones under "fp32" and "int8", `photos` (1, 3, H, W) float in 0..1, larger than 64 pixels.
-    Raises `ConversionError` when a model can't be run at all.
+    `trained` and `stored` are folded networks before and after their weights were put on the 8-bit
+    grid, `models` the ones under "fp32" and "int8", `photos` (1, 3, H, W) float in 0..1, larger
+    than 64 pixels. Raises `ConversionError` when a model can't be run at all.
     """
     sessions = {name: _session(model) for name, model in models.items()}
     exact = _session(export_onnx(stored, None, "float"))
@@ -148,12 +152,15 @@ def _frame(photo: Tensor) -> NDArray[np.uint8]:
 
 @torch.no_grad()
 def _torch_tensor(network: StyleNet, photo: Tensor) -> Tensor:
-    """What the exported graph computes, in torch: 8-bit input, padded by its border, painted, cropped."""
+    """What the exported graph computes, in torch: 8-bit input, padded by its border, painted,
+    cropped.
+    """
     exact = (photo * 255).round() / 255
     height, width = exact.shape[2:]
-    pads = (MARGIN, MARGIN + -width % STRIDE, MARGIN, MARGIN + -height % STRIDE)
-    painted: Tensor = network(F.pad(exact, pads, mode="replicate"))
-    return painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+    padded = pad_picture(exact)
+    painted: Tensor = network(padded)
+    top, left = (reflected_margin(side + -side % STRIDE) for side in (height, width))
+    return painted[..., top : top + height, left : left + width]
 
 
 def _torch_picture(network: StyleNet, photo: Tensor) -> NDArray[np.float32]:

@@ -1,4 +1,6 @@
-"""What the program shows on the terminal: progress, notices, tables. Everything but results goes to stderr."""
+"""What the program shows on the terminal: progress, notices, tables. Everything but results goes to
+stderr.
+"""
 
 import sys
 import time
@@ -22,7 +24,9 @@ _REFRESH_S = 0.1
 
 
 class ProgressBar:
-    """A `video.Watcher` with a bar: frame, frames a second, time left. Silent when quiet or redirected."""
+    """A `video.Watcher` with a bar: frame, frames a second, time left. Silent when quiet or
+    redirected.
+    """
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._progress = Progress(

@@ -1,4 +1,6 @@
-"""`stylize bench`: how fast a style paints here, the network alone and a file from decode to encode."""
+"""`stylize bench`: how fast a style paints here, the network alone and a file from decode to
+encode.
+"""
 
 import argparse
 import json
@@ -60,7 +62,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         return 0
     show(f"style {style.card.id} on {document['machine']}")
     show(
-        f"{'size':>10} {'net p50':>9} {'net p95':>9} {'file':>10} {'CPU/frame':>10} {'busy':>6}  engine"
+        f"{'size':>10} {'net p50':>9} {'net p95':>9} {'file':>10} {'CPU/frame':>10} {'busy':>6}"
+        "  engine"
     )
     for row in rows:
         show(

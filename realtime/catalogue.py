@@ -1,8 +1,9 @@
-"""Styles: the card of each, where they are found, and the check that a file is what its card vouches for.
+"""Styles: the card of each, where they are found, and the check that a file is what its card
+vouches for.
 
-A style is a folder with a ``style.json`` and the ONNX files it names, or an ONNX file alone, ours or
-anybody's. The card's fields are listed in `StyleCard`; export writes the same card into the metadata of
-the ONNX files, under the key ``stylize_video.card``.
+A style is a folder with a ``style.json`` and the ONNX files it names, or an ONNX file alone, ours
+or anybody's. The card's fields are listed in `StyleCard`; export writes the same card into the
+metadata of the ONNX files, under the key ``stylize_video.card``.
 """
 
 import hashlib
@@ -33,7 +34,9 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class StyleCard:
-    """What is known of a style: its looks, the work it learned from, its licence, how it was made."""
+    """What is known of a style: its looks, the work it learned from, its licence, how it was
+    made.
+    """
 
     id: str
     title: str
@@ -83,7 +86,7 @@ def find_style(name: str, catalogue: Path = CATALOGUE) -> Style:
         return load_style(catalogue / name)
     known = ", ".join(style.card.id for style in all_styles(catalogue)) or "none"
     raise StyleNotFound(
-        f"no style {name!r}: give one of {known}, a folder with a {CARD_NAME}, or the path of an ONNX file"
+        f"no style {name!r}: give one of {known}, a folder with a {CARD_NAME}, or an ONNX file"
     )
 
 
@@ -151,7 +154,7 @@ def _read_verified(path: Path, sha256: str) -> bytes:
     seen = hashlib.sha256(content).hexdigest()
     if sha256 and seen != sha256:
         raise StyleCorrupt(
-            f"{path} is not the file its card vouches for (sha256 {seen[:12]}…, expected {sha256[:12]}…): "
-            "fetch or export it again"
+            f"{path} is not the file its card vouches for (sha256 {seen[:12]}…, expected "
+            f"{sha256[:12]}…): fetch or export it again"
         )
     return content

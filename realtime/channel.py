@@ -30,7 +30,9 @@ class Channel(Generic[T]):
         self._aborted = False
 
     def put(self, item: T) -> None:
-        """Queue `item`, waiting for room. Raises `Aborted` after `abort`, ValueError after `close`."""
+        """Queue `item`, waiting for room. Raises `Aborted` after `abort`, ValueError after
+        `close`.
+        """
         with self._changed:
             self._changed.wait_for(lambda: len(self._items) < self.capacity or self._aborted)
             if self._aborted:

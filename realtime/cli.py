@@ -1,6 +1,7 @@
 """The program: `stylize` and its sub-commands. The only module that prints or exits."""
 
 import argparse
+import contextlib
 import importlib
 import json
 import signal
@@ -57,7 +58,9 @@ def main_video(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run `stylize` with `arguments` and return its exit code. Every failure becomes one line on stderr."""
+    """Run `stylize` with `arguments` and return its exit code. Every failure becomes one line on
+    stderr.
+    """
     if arguments and arguments[0] in _EXPORT_COMMANDS:
         return _reported(lambda: _run_export(arguments))
     if arguments and arguments[0] in _COMMANDS:
@@ -85,10 +88,8 @@ def _run_command(name: str, arguments: list[str], program: str) -> int:
 def _reported(action: Callable[[], int]) -> int:
     console = stderr_console()
     previous = None
-    try:
+    with contextlib.suppress(ValueError):  # signals belong to the main thread
         previous = signal.signal(signal.SIGTERM, _interrupt)
-    except ValueError:
-        pass  # signals belong to the main thread; elsewhere the embedding program keeps them
     try:
         return action()
     except StylizeError as error:
@@ -113,7 +114,9 @@ def _interrupt(_signum: int, _frame: Any) -> None:
 
 
 def _run_export(arguments: list[str]) -> int:
-    """Training and export live in the other half, which needs torch; it is reached only from here."""
+    """Training and export live in the other half, which needs torch; it is reached only from
+    here.
+    """
     try:
         module = importlib.import_module("..export.cli", __package__)
     except ImportError as error:
@@ -280,13 +283,14 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 def _add_video(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
-        help="a video file, a folder of clips or of pictures, a sequence like %%05d.png, or - for stdin",
+        help="a video file, a folder of clips or pictures, a sequence like %%05d.png, "
+        "or - for stdin",
     )
     parser.add_argument(
         "output",
         nargs="?",
-        help="a file (.mp4 .mkv .mov .webm .gif), a sequence like %%05d.png, a folder for a folder, or - "
-        "for stdout; by default <stem>_<style>.<ending> beside the input",
+        help="a file (.mp4 .mkv .mov .webm .gif), a sequence like %%05d.png, a folder for a "
+        "folder, or - for stdout; by default <stem>_<style>.<ending> beside the input",
     )
     parser.add_argument(
         "--temporal",

@@ -1,8 +1,8 @@
 """Colour tags of video and the exact conversion between Y'CbCr planes and RGB.
 
-Codes are those of ITU-T H.273, as containers and FFmpeg carry them. Kr and Kb per matrix code come from
-its table 4; the equations from BT.601-7, BT.709-6 and BT.2020-2 (non-constant luminance). The transfer
-function is left alone: networks see the same R'G'B' values that a screen would.
+Codes are those of ITU-T H.273, as containers and FFmpeg carry them. Kr and Kb per matrix code come
+from its table 4; the equations from BT.601-7, BT.709-6 and BT.2020-2 (non-constant luminance). The
+transfer function is left alone: networks see the same R'G'B' values that a screen would.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,9 @@ class Colour:
         return TRANSFERS_HDR.get(self.transfer)
 
     def effective_matrix(self, height: int) -> int:
-        """The matrix code to compute with: the tag's, or by custom BT.601 below 720 lines, BT.709 from there."""
+        """The matrix code to compute with: the tag's, or by custom BT.601 below 720 lines, BT.709
+        from there.
+        """
         if self.matrix in _KR_KB:
             return self.matrix
         return 1 if height >= 720 else 6
@@ -99,15 +101,20 @@ def planes_to_rgb(
 ) -> NDArray[np.uint8]:
     """8-bit planes to RGB (H, W, 3) uint8, rounded, within half a level of the exact value.
 
-    Chroma planes may be subsampled; each of their samples is repeated over the luma samples it covers,
-    so that averaging on the way back restores it exactly (an unpainted picture survives unharmed).
+    Chroma planes may be subsampled; each of their samples is repeated over the luma samples it
+    covers, so that averaging on the way back restores it exactly (an unpainted picture survives
+    unharmed).
     """
     height, width = y.shape
     if cb.shape != y.shape:
         down_x, down_y = round(width / cb.shape[1]), round(height / cb.shape[0])
         size = (cb.shape[1] * down_x, cb.shape[0] * down_y)
         # odd pictures: the last chroma sample covers one luma sample only
-        cb = cv2.resize(cb, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
-        cr = cv2.resize(cr, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
+        cb, cr = (
+            np.asarray(cv2.resize(c, size, interpolation=cv2.INTER_NEAREST), np.uint8)[
+                :height, :width
+            ]
+            for c in (cb, cr)
+        )
     affine = yuv_to_rgb_matrix(matrix, full_range=full_range)
-    return cv2.transform(cv2.merge([y, cb, cr]), affine)  # type: ignore[return-value]
+    return np.asarray(cv2.transform(cv2.merge([y, cb, cr]), affine), np.uint8)

@@ -1,4 +1,6 @@
-"""What flows through the program: frames, what is known of a video, and what travels beside the picture."""
+"""What flows through the program: frames, what is known of a video, and what travels beside the
+picture.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +42,9 @@ def check_pixels(pixels: Pixels) -> None:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before its frames are read. Width and height are those of the frames."""
+    """What is known of a video before its frames are read. Width and height are those of the
+    frames.
+    """
 
     width: int
     height: int
@@ -94,7 +98,9 @@ class Extras:
 
 
 def scaled_size(width: int, height: int, asked: tuple[int | None, int | None]) -> tuple[int, int]:
-    """The size for a request in which one side may be None: that one follows the aspect, to an even number."""
+    """The size for a request in which one side may be None: that one follows the aspect, to an even
+    number.
+    """
     ask_width, ask_height = asked
     if ask_width and ask_height:
         return ask_width, ask_height

@@ -17,7 +17,9 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory this process has held, in MB (10^6 bytes); None where the system doesn't say."""
+    """The most memory this process has held, in MB (10^6 bytes); None where the system doesn't
+    say.
+    """
     try:
         import resource
     except ImportError:  # Windows

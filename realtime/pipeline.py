@@ -46,8 +46,8 @@ class Report:
 class Pipeline:
     """One job: every frame of a source, painted in order, into a sink. `run` is called once.
 
-    Reading and writing have a thread each; painting happens in the caller's, where interrupts arrive.
-    No frame is ever lost: full channels make the side before them wait.
+    Reading and writing have a thread each; painting happens in the caller's, where interrupts
+    arrive. No frame is ever lost: full channels make the side before them wait.
     """
 
     def __init__(
@@ -66,8 +66,9 @@ class Pipeline:
         """Paint everything; `on_frame` is called after each frame, in this thread.
 
         The first failure of any thread ends the others and is raised here as itself, as is an
-        interrupt. What had been painted by then is kept where the sink can (`report.output`). A source
-        that fails midway is different in one thing: all that it gave before is painted first.
+        interrupt. What had been painted by then is kept where the sink can (`report.output`). A
+        source that fails midway is different in one thing: all that it gave before is painted
+        first.
         """
         begun, begun_cpu = time.perf_counter(), time.process_time()
         self._reader.start()

@@ -13,6 +13,7 @@ from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
 from .frame import VideoInfo
+from .metrics import peak_memory_mb
 from .pipeline import Pipeline, Report
 from .sinks import Sink
 from .sinks._containers import CONTAINERS, Container, EncodeOptions
@@ -25,8 +26,8 @@ from .stylizer import Stylizer
 
 STDIO: Final = "-"
 PIPES: Final = {
-    "y4m": Container("yuv4mpegpipe", "wrapped_avframe"),
-    "raw": Container("rawvideo", "rawvideo"),
+    "y4m": Container("yuv4mpegpipe", "wrapped_avframe", constant_rate=True),
+    "raw": Container("rawvideo", "rawvideo", constant_rate=True),
 }
 VIDEO_SUFFIXES: Final = frozenset(CONTAINERS) | {
     ".3gp",
@@ -68,6 +69,8 @@ class Result:
     report: Report
     notices: list[str]
     info: VideoInfo
+    peak_memory_mb: float | None
+    """The most memory this process has held so far, in MB."""
 
     def as_json(self) -> dict[str, Any]:
         """The result in plain types."""
@@ -79,6 +82,7 @@ class Result:
             "seconds": round(self.report.seconds, 3),
             "cpu_seconds": round(self.report.cpu_seconds, 3),
             "fps": round(self.report.fps, 2),
+            "peak_memory_mb": self.peak_memory_mb and round(self.peak_memory_mb),
             "size": [self.info.width, self.info.height],
             "notices": self.notices,
         }
@@ -99,8 +103,8 @@ class Watcher(Protocol):
 def jobs(source: str, target: str | None, style: Style) -> list[tuple[str, str]]:
     """The (input, output) pairs for what was given: one for a file, one for each clip of a folder.
 
-    Without a target, the output is ``<stem>_<style>.<ending>`` beside the input, MP4 where the input's
-    own container is not one that is written. Raises `SourceOpenError` or `SinkOpenError`.
+    Without a target, the output is ``<stem>_<style>.<ending>`` beside the input, MP4 where the
+    input's own container is not one that is written. Raises `SourceOpenError` or `SinkOpenError`.
     """
     if source == STDIO:
         return [(source, STDIO if target is None else target)]
@@ -125,8 +129,8 @@ def paint_video(
 ) -> Result:
     """Paint one input into one output.
 
-    Raises what source, engine or sink raise; the message then says where the part that was done lies.
-    An interrupt (KeyboardInterrupt) does the same after keeping that part.
+    Raises what source, engine or sink raise; the message then says where the part that was done
+    lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
     source = _open_source(source_name, settings)
     try:
@@ -141,7 +145,7 @@ def paint_video(
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(_kept(pipeline.report).removeprefix("; ")) from error
         notices = [*source.notices, *sink.notices]
-        return Result(source_name, pipeline.report, notices, source.info)
+        return Result(source_name, pipeline.report, notices, source.info, peak_memory_mb())
     finally:
         source.close()
 
@@ -238,6 +242,8 @@ def _kept(report: Report) -> str:
 
 
 def default_threads(asked: int) -> tuple[int, int]:
-    """Threads for decoder and encoder: one each on small machines, where the network needs the rest."""
+    """Threads for decoder and encoder: one each on small machines, where the network needs the
+    rest.
+    """
     cores = asked or usable_cores()
     return max(1, cores // 4), max(1, cores // 2)

@@ -1,4 +1,5 @@
-"""Draws the sample clip and stills of this folder: a walk through hills, a cut, a face that talks, and sound.
+"""Draws the sample clip and stills of this folder: a walk through hills, a cut, a face that talks,
+and sound.
 
     python samples/make_samples.py [FOLDER]
 
@@ -35,7 +36,9 @@ def texture(height: int, width: int, seed: int, cell: int = 4) -> np.ndarray:
 def shaded(
     picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], light: np.ndarray
 ) -> None:
-    """Lay a colour, lightened and darkened by `light` around 1, over the picture where the mask is."""
+    """Lay a colour, lightened and darkened by `light` around 1, over the picture where the mask
+    is.
+    """
     alpha = cv2.GaussianBlur(mask, (0, 0), 1.0)[..., None] / 255
     body = np.clip(np.array(colour, np.float32) * light[..., None], 0, 255)
     picture[:] = picture * (1 - alpha) + body * alpha

@@ -52,7 +52,9 @@ class Contract:
         return np.ascontiguousarray(tensor)
 
     def fetch(self, tensor: NDArray[Any]) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) uint8 from the output tensor. Raises ValueError when it holds no picture."""
+        """RGB (H, W, 3) uint8 from the output tensor. Raises ValueError when it holds no
+        picture.
+        """
         picture = to_hwc(tensor, self.output_layout)
         if picture.dtype == np.uint8:
             return picture
@@ -72,7 +74,9 @@ class Contract:
 
 
 def to_hwc(tensor: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """(H, W, 3) from a tensor of one picture in any layout. Raises ValueError when it is not one."""
+    """(H, W, 3) from a tensor of one picture in any layout. Raises ValueError when it is not
+    one.
+    """
     if layout.startswith("N"):
         if tensor.shape[0] != 1:
             raise ValueError(f"the network put out {tensor.shape[0]} pictures for one")
@@ -87,9 +91,11 @@ def to_hwc(tensor: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 
 def read_contract(inputs: list[Any], outputs: list[Any], name: str) -> Contract:
-    """The contract by the signature of a session: lists of (name, type, shape) with str or None for free sides.
+    """The contract by the signature of a session: lists of (name, type, shape) with str or None for
+    free sides.
 
-    Raises `StyleIncompatible` unless one picture goes in and one comes out. Ranges are left at 0..255.
+    Raises `StyleIncompatible` unless one picture goes in and one comes out. Ranges are left at
+    0..255.
     """
     if len(inputs) != 1:
         raise StyleIncompatible(
@@ -99,8 +105,8 @@ def read_contract(inputs: list[Any], outputs: list[Any], name: str) -> Contract:
     layout = _layout(inputs[0].shape)
     if layout is None:
         raise StyleIncompatible(
-            f"{name} is not a network from picture to picture: its input {inputs[0].name!r} has the shape "
-            f"{inputs[0].shape}, expected 3 channels first or last"
+            f"{name} is not a network from picture to picture: its input {inputs[0].name!r} has "
+            f"the shape {inputs[0].shape}, expected 3 channels first or last"
         )
     if inputs[0].type not in _TYPES:
         raise StyleIncompatible(
@@ -114,8 +120,8 @@ def read_contract(inputs: list[Any], outputs: list[Any], name: str) -> Contract:
     output_layout = _layout(pictures[0].shape) or _unknown_layout(pictures[0].shape, layout)
     if output_layout is None:
         raise StyleIncompatible(
-            f"{name} is not a network from picture to picture: its output {pictures[0].name!r} has the "
-            f"shape {pictures[0].shape}"
+            f"{name} is not a network from picture to picture: its output {pictures[0].name!r} has "
+            f"the shape {pictures[0].shape}"
         )
     rows = {"NCHW": (2, 3), "NHWC": (1, 2), "CHW": (1, 2), "HWC": (0, 1)}[layout]
     height, width = (inputs[0].shape[axis] for axis in rows)
@@ -143,7 +149,9 @@ def _layout(shape: list[Any]) -> Layout | None:
 
 
 def _unknown_layout(shape: list[Any], like: Layout) -> Layout | None:
-    """Where exporters left every side of the output free, it is taken to be laid out like the input."""
+    """Where exporters left every side of the output free, it is taken to be laid out like the
+    input.
+    """
     if any(isinstance(side, int) and side == 3 for side in shape):
         return None
     free = [side for side in shape[1:] if not isinstance(side, int)]
@@ -153,7 +161,8 @@ def _unknown_layout(shape: list[Any], like: Layout) -> Layout | None:
 
 
 def input_range_from_graph(model: Any, input_name: str) -> Range | None:
-    """The range a float model wants, by the arithmetic right behind its input; None where there is none.
+    """The range a float model wants, by the arithmetic right behind its input; None where there is
+    none.
 
     A division by 255 or 127.5 (or the like multiplication) says that raw 0..255 comes in.
     """

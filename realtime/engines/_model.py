@@ -13,8 +13,8 @@ MAX_STATIC_VALUES: Final = 1 << 28
 def parse_model(content: bytes, name: str) -> Any:
     """The `onnx.ModelProto` of `content`.
 
-    Raises `StyleCorrupt` for bytes that are no ONNX model, `StyleIncompatible` for a model that refers
-    to other files or holds tensors of an absurd size.
+    Raises `StyleCorrupt` for bytes that are no ONNX model, `StyleIncompatible` for a model that
+    refers to other files or holds tensors of an absurd size.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -60,11 +60,9 @@ def _refuse_bombs(model: Any, name: str) -> None:
         ) from error
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
         sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if sides and all(side > 0 for side in sides):
-            if float(np.prod(sides, dtype=float)) > MAX_STATIC_VALUES:
-                raise StyleIncompatible(
-                    f"{name} holds a tensor of shape {sides}: refused for its size"
-                )
+        known = sides and all(side > 0 for side in sides)
+        if known and float(np.prod(sides, dtype=float)) > MAX_STATIC_VALUES:
+            raise StyleIncompatible(f"{name} holds a tensor of shape {sides}: refused for its size")
 
 
 def _first_line(error: BaseException) -> str:

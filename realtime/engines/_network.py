@@ -1,4 +1,6 @@
-"""From a runner of tensors to an engine that paints pictures: contract, padding, fixed sizes, tiles."""
+"""From a runner of tensors to an engine that paints pictures: contract, padding, fixed sizes,
+tiles.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -101,7 +103,9 @@ class NetworkEngine:
         self._runner.close()
 
     def _paint_padded(self, pixels: Pixels, height: int, width: int) -> Pixels:
-        """For networks that change the size of pictures off their stride: find it, pad to it, crop."""
+        """For networks that change the size of pictures off their stride: find it, pad to it,
+        crop.
+        """
         for stride in _STRIDES[_STRIDES.index(self._stride) :]:
             pad_y, pad_x = -height % stride, -width % stride
             padded = cv2.copyMakeBorder(pixels, 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE)
@@ -148,19 +152,20 @@ class NetworkEngine:
     def _probe(self, contract: Contract, entry: Range | None, end: Range | None) -> Contract:
         """Try the ranges left open on a test picture.
 
-        A network trained on one range answers in that range; fed with another it falls out of it. The
-        smallest range that answers in itself is taken, since without biases and norms all of them do.
+        A network trained on one range answers in that range; fed with another it falls out of it.
+        The smallest range that answers in itself is taken, since without biases and norms all of
+        them do.
         """
-        candidates = [entry] if entry else ["0..1", "-1..1", "0..255"]
+        candidates: list[Range] = [entry] if entry else ["0..1", "-1..1", "0..255"]
         answers: dict[Range, Range] = {}
         for candidate in candidates:
-            assert candidate is not None
             answers[candidate] = end or self._answer(replace(contract, input_range=candidate))
         for candidate, answer in answers.items():
             if candidate == answer:
                 return replace(contract, input_range=candidate, output_range=answer)
-        first = entry or end or next(iter(answers))
-        return replace(contract, input_range=first, output_range=answers.get(first, end or first))
+        # none answers in itself: what goes in is most often what comes out
+        first = next(iter(answers))
+        return replace(contract, input_range=first, output_range=answers[first])
 
     def _answer(self, contract: Contract) -> Range:
         height, width = contract.height or _PROBE_SIDE, contract.width or _PROBE_SIDE

@@ -1,7 +1,8 @@
 """Which onnxruntime execution providers really work on this machine.
 
-`onnxruntime.get_available_providers` says what was built in, not what works, and asking for a provider
-whose driver is missing prints alarms and silently runs on the CPU. So the driver is looked for first.
+`onnxruntime.get_available_providers` says what was built in, not what works, and asking for a
+provider whose driver is missing prints alarms and silently runs on the CPU. So the driver is looked
+for first.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ PROVIDERS: Final = {
 }
 _HINTS: Final = {
     "tensorrt": "it needs an NVIDIA driver and the TensorRT libraries (libnvinfer)",
-    "cuda": "it needs an NVIDIA driver, and CUDA 13 with cuDNN 9: pip install 'stylize-video[cuda]'",
+    "cuda": "it needs an NVIDIA driver, CUDA 13 and cuDNN 9: pip install 'stylize-video[cuda]'",
     "coreml": "it needs macOS",
     "directml": "it needs Windows and the onnxruntime-directml package",
 }

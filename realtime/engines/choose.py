@@ -39,9 +39,9 @@ def usable_cores() -> int:
 def load_engine(style: Style, request: EngineRequest) -> NetworkEngine:
     """The engine for a style.
 
-    An engine asked for by name that does not work is an error, never replaced: `EngineUnavailable` or
-    `MissingDependency`. ``auto`` takes the first that works, and `notices` tells of those that should
-    have and did not.
+    An engine asked for by name that does not work is an error, never replaced: `EngineUnavailable`
+    or `MissingDependency`. ``auto`` takes the first that works, and `notices` tells of those that
+    should have and did not.
     """
     if request.engine not in ENGINE_NAMES:
         raise EngineUnavailable(

@@ -16,8 +16,8 @@ _LOG_FATAL: Final = 4
 class OnnxRunner:
     """A graph in onnxruntime, specialised to the size of the frames it gets.
 
-    Sessions with the sides of the frame known ahead fold all the arithmetic on shapes away. One session
-    is kept, that of the latest size.
+    Sessions with the sides of the frame known ahead fold all the arithmetic on shapes away. One
+    session is kept, that of the latest size.
     """
 
     def __init__(

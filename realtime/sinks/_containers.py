@@ -17,8 +17,8 @@ DEFAULT_PRESET: Final = "veryfast"
 class Container:
     """What FFmpeg calls a container, and what is put in it unless told otherwise.
 
-    `audio` and `subtitle` are the codecs that tracks are converted to where theirs can't be held, None
-    where the container holds pictures alone.
+    `audio` and `subtitle` are the codecs that tracks are converted to where theirs can't be held,
+    None where the container holds pictures alone.
     """
 
     format: str
@@ -26,6 +26,8 @@ class Container:
     audio: str | None = None
     subtitle: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    constant_rate: bool = False
+    """Frames carry no times: one that lasts longer is repeated."""
 
 
 CONTAINERS: Final = {
@@ -57,7 +59,7 @@ def container_for(path: Path) -> Container:
     except KeyError:
         known = ", ".join(CONTAINERS)
         raise SinkOpenError(
-            f"{path} ends in {path.suffix or 'nothing'}: give one of {known}, or a sequence like %05d.png"
+            f"{path} ends in {path.suffix or 'nothing'}: give {known}, or a sequence like %05d.png"
         ) from None
 
 
@@ -95,6 +97,8 @@ def pixel_format(codec: str, asked: str | None) -> str:
     """The pixel format for an encoder: as asked, else yuv420p, else the first it takes."""
     formats: Any = av.Codec(codec, "w").video_formats or []
     names = [f.name for f in formats]
+    if codec == "gif" and asked is None:
+        return "pal8"  # the palette of each frame is ours
     if asked is not None:
         if names and asked not in names:
             raise SinkOpenError(
@@ -105,7 +109,9 @@ def pixel_format(codec: str, asked: str | None) -> str:
 
 
 def needs_even(codec: str, pix_fmt: str) -> tuple[bool, bool]:
-    """Whether width and height must be even: x264 and its kind refuse odd sizes of subsampled chroma."""
+    """Whether width and height must be even: x264 and its kind refuse odd sizes of subsampled
+    chroma.
+    """
     layout = av.VideoFormat(pix_fmt, 2, 2)
     if codec in (
         "libvpx-vp9",

@@ -111,13 +111,14 @@ class _Copy:
 
 class _Audio:
     def __init__(self, output: OutputContainer, template: Any, codec: str) -> None:
-        context = template.codec_context
+        context: Any = template.codec_context
         self._decoder = _own_decoder(context)
         self._decoder.sample_rate, self._decoder.layout = context.sample_rate, context.layout
         rate = 48_000 if codec == "libopus" else context.sample_rate
-        self.stream = output.add_stream(codec, rate=rate)
-        self.stream.codec_context.layout = context.layout
-        self.stream.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * context.layout.nb_channels
+        self.stream: Any = output.add_stream(codec, rate=rate)
+        encoder: Any = self.stream.codec_context
+        encoder.layout = context.layout
+        encoder.bit_rate = _AAC_BITS_PER_CHANNEL * context.layout.nb_channels
 
     def packets(self, packet: Any) -> Iterator[Any]:
         try:
@@ -135,10 +136,10 @@ class _Audio:
 
 class _Subtitle:
     def __init__(self, output: OutputContainer, template: Any, codec: str) -> None:
-        self.stream = output.add_stream(codec)
+        self.stream: Any = output.add_stream(codec)
         self._decoder = _own_decoder(template.codec_context)
-        header = template.codec_context.subtitle_header
-        self.stream.codec_context.subtitle_header = header or b""
+        encoder: Any = self.stream.codec_context
+        encoder.subtitle_header = template.codec_context.subtitle_header or b""
         self.stream.time_base = template.time_base
 
     def packets(self, packet: Any) -> Iterator[Any]:

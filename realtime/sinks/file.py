@@ -1,5 +1,6 @@
 """Video files through PyAV: encoded picture, everything else carried over, whole or not at all."""
 
+import contextlib
 import errno
 import math
 import os
@@ -27,11 +28,13 @@ from ._containers import (
 )
 from ._side import SideTracks
 
-# Averages the chroma of the pixels under one sample: the exact inverse of how it was repeated on reading.
+# Averages the chroma of the pixels under one sample: the exact inverse of how it was repeated on
+# reading.
 _EXACT: Final = Interpolation.AREA | Interpolation.FULL_CHR_H_INP
 _WRITTEN_BY_MUXER: Final = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands"}
 )
+_LONGEST_FILL_S: Final = 60  # a hostile clock may not fill the disk
 _MAX_TIMESCALE: Final = 50_000_000
 _GIF_TICK: Final = Fraction(1, 100)
 
@@ -39,9 +42,10 @@ _GIF_TICK: Final = Fraction(1, 100)
 class FileSink:
     """Writes frames and side packets to a container.
 
-    A path is written as a temporary neighbour and renamed when whole; an open binary stream (standard
-    output) gets its bytes as they come. Opening writes the header, so that whatever the container or the
-    encoder refuses is refused here, as `SinkOpenError`, before anything is painted.
+    A path is written as a temporary neighbour and renamed when whole; an open binary stream
+    (standard output) gets its bytes as they come. Opening writes the header, so that whatever the
+    container or the encoder refuses is refused here, as `SinkOpenError`, before anything is
+    painted.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class FileSink:
         self._durations: dict[int, int] = {}
         self._reformatter = VideoReformatter()
         self._output: Any = None
+        self._shown = av.VideoFrame()
         try:
             self._open(extras)
         except StylizeError:
@@ -112,8 +117,8 @@ class FileSink:
         height = self._info.height + (self._info.height % 2 if even_y else 0)
         if (width, height) != (self._info.width, self._info.height):
             self.notices.append(
-                f"{self._info.width}x{self._info.height} is odd and {codec} {self._pix_fmt} wants even "
-                f"sides: the last row or column is repeated ({width}x{height})"
+                f"{self._info.width}x{self._info.height} is odd and {codec} {self._pix_fmt} wants "
+                f"even sides: the last row or column is repeated ({width}x{height})"
             )
         return width, height
 
@@ -125,7 +130,10 @@ class FileSink:
         context.width, context.height = self._size
         context.pix_fmt = self._pix_fmt
         context.thread_count = self._options.threads
-        self._tick = tick = _GIF_TICK if codec == "gif" else self._info.time_base
+        tick = _GIF_TICK if codec == "gif" else self._info.time_base
+        if self._container.constant_rate:
+            tick = 1 / self._info.rate_nominal
+        self._tick = tick
         context.time_base = tick
         stream.time_base = tick
         if self._info.pixel_aspect != 1:
@@ -164,13 +172,24 @@ class FileSink:
             raise SinkWriteError(f"{self._name} can't be written: {_reason(error)}") from error
 
     def _write_frame(self, frame: Frame) -> None:
-        picture = self._picture(frame.pixels)
         pts = max(round(frame.pts / self._tick), self._last_pts + 1)
-        self._last_pts = pts
-        picture.pts, picture.time_base = pts, self._tick
+        if self._container.constant_rate and self._frames:
+            self._fill_gap(pts)
+        picture = self._picture(frame.pixels)
         if frame.duration:
             self._durations[pts] = round(frame.duration / self._tick)
         self._frames += 1
+        self._encode(picture, pts)
+
+    def _fill_gap(self, pts: int) -> None:
+        """Repeat the last picture up to `pts`: so a constant rate keeps varying times."""
+        first = max(self._last_pts + 1, pts - math.ceil(_LONGEST_FILL_S / self._tick))
+        for missing in range(first, pts):
+            self._encode(self._shown, missing)
+
+    def _encode(self, picture: av.VideoFrame, pts: int) -> None:
+        self._shown, self._last_pts = picture, pts
+        picture.pts, picture.time_base = pts, self._tick
         for ready in self._palette.run(picture) if self._palette else (picture,):
             self._mux(self._stream.encode(ready))
 
@@ -226,7 +245,9 @@ class FileSink:
         return self._name
 
     def abandon(self) -> str | None:
-        """Close what there is under ``<stem>.partial<ending>``, if it holds a frame and can be closed."""
+        """Close what there is under ``<stem>.partial<ending>``, if it holds a frame and can be
+        closed.
+        """
         if self._temporary is None or not isinstance(self._target, Path) or not self._frames:
             self._discard()
             return None
@@ -249,10 +270,9 @@ class FileSink:
     def _discard(self) -> None:
         """Close and delete the temporary file, whatever state it is in."""
         if self._output is not None:
-            try:
+            # whatever goes wrong: the file is deleted
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
                 self._output.close()
-            except (av.FFmpegError, OSError, ValueError):
-                pass  # it is deleted anyway
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
 
@@ -262,7 +282,9 @@ class _Palette:
 
     def __init__(self, width: int, height: int, tick: Any) -> None:
         self._graph = graph = Graph()
-        self._source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=tick)
+        self._source = graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=tick
+        )
         split = graph.add("split")
         generate = graph.add("palettegen", "stats_mode=single")
         use = graph.add("paletteuse", "new=1:dither=sierra2_4a")
@@ -284,7 +306,9 @@ class _Palette:
 
 
 def temporary_neighbour(path: Path, *, overwrite: bool) -> Path:
-    """A name beside `path` to write under. Raises `SinkOpenError` where `path` may not be written."""
+    """A name beside `path` to write under. Raises `SinkOpenError` where `path` may not be
+    written.
+    """
     folder = path.parent
     if path.is_dir():
         raise SinkOpenError(f"{path} is a folder: give the name of a file")

@@ -9,9 +9,9 @@ from ..frame import Extras, Frame, SidePacket, VideoInfo
 class Source(Protocol):
     """A finite or endless run of frames.
 
-    Opening happens in the constructor, which raises `SourceOpenError`. Iterating yields frames of one
-    size with rising pts, side packets between them, and raises `SourceReadError` when the input fails
-    later; what was yielded before stays valid. A source is iterated once, by one thread.
+    Opening happens in the constructor, which raises `SourceOpenError`. Iterating yields frames of
+    one size with rising pts, side packets between them, and raises `SourceReadError` when the input
+    fails later; what was yielded before stays valid. A source is iterated once, by one thread.
     """
 
     info: VideoInfo

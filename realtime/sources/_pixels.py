@@ -49,7 +49,7 @@ class PixelReader:
         if self._resize_to and self._resize_to != self._size:
             shrinks = self._resize_to[0] * self._resize_to[1] < self._size[0] * self._size[1]
             method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            pixels = cv2.resize(pixels, self._resize_to, interpolation=method)
+            pixels = np.asarray(cv2.resize(pixels, self._resize_to, interpolation=method), np.uint8)
         return np.ascontiguousarray(pixels)
 
     def _rgb(self, frame: av.VideoFrame) -> Pixels:
@@ -59,7 +59,8 @@ class PixelReader:
         matrix, full = colour.effective_matrix(frame.height), colour.full_range
         name = frame.format.name
         if name in _PLANAR_8BIT:
-            return planes_to_rgb(*_planes(frame), matrix, full_range=full)
+            y, cb, cr = _planes(frame)
+            return planes_to_rgb(y, cb, cr, matrix, full_range=full)
         if any(component.is_alpha for component in frame.format.components):
             self._note("the input has transparency: painted over black")
             rgba = self._reformat(frame, "rgba", colour)
@@ -75,7 +76,8 @@ class PixelReader:
             src_color_range=colour.range or RANGE_LIMITED,
             dst_color_range=colour.range or RANGE_LIMITED,
         )
-        return planes_to_rgb(*_planes(plain), matrix, full_range=full)
+        y, cb, cr = _planes(plain)
+        return planes_to_rgb(y, cb, cr, matrix, full_range=full)
 
     def _reformat(self, frame: av.VideoFrame, fmt: str, colour: Colour) -> Pixels:
         matrix = colour.swscale_matrix(frame.height)
@@ -99,7 +101,9 @@ class PixelReader:
 
 
 class Deinterlacer:
-    """One progressive frame for every interlaced one, by FFmpeg's bwdif; progressive frames pass."""
+    """One progressive frame for every interlaced one, by FFmpeg's bwdif; progressive frames
+    pass.
+    """
 
     def __init__(self, stream: av.VideoStream) -> None:
         self._graph = graph = Graph()  # kept: filters don't keep their graph alive
@@ -109,7 +113,9 @@ class Deinterlacer:
         graph.link_nodes(self._source, bwdif, self._sink).configure()
 
     def run(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-        """Frames that are ready after `frame` went in; None ends the stream and empties the filter."""
+        """Frames that are ready after `frame` went in; None ends the stream and empties the
+        filter.
+        """
         self._source.push(frame)
         while True:
             try:
@@ -145,7 +151,9 @@ def upright_aspect(frame: av.VideoFrame, aspect: Fraction | None) -> Fraction:
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Quarter turns counter-clockwise, and whether to mirror left to right first, that set it upright."""
+    """Quarter turns counter-clockwise, and whether to mirror left to right first, that set it
+    upright.
+    """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
@@ -169,7 +177,9 @@ def _turn(pixels: Pixels, quarter_turns: int, mirrored: bool) -> Pixels:
 def _planes(frame: av.VideoFrame) -> tuple[NDArray[np.uint8], ...]:
     """The planes of a planar 8-bit frame as views without the padding of their lines."""
     return tuple(
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
+            :, : plane.width
+        ]
         for plane in frame.planes
     )
 

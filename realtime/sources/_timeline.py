@@ -3,18 +3,20 @@
 from fractions import Fraction
 from typing import Any, Final
 
-# A demuxer hands out packets of one stream in decoding order, so a step back is a splice of two clocks.
+# A demuxer hands out packets of one stream in decoding order, so a step back is a splice of two
+# clocks.
 SPLICE_BACK_S: Final = Fraction(1, 10)
-# Formats with a wandering clock (MPEG-TS) also jump ahead there; elsewhere a long pause is a long pause.
+# Formats with a wandering clock (MPEG-TS) also jump ahead there; elsewhere a long pause is a long
+# pause.
 SPLICE_AHEAD_S: Final = 10
 
 
 class Timeline:
     """Moves the timestamps of packets, in place, onto one clock that never runs back.
 
-    `shift` (seconds) is taken off every timestamp. When a stream's decoding time steps back (or, where
-    `wandering`, far ahead), what follows continues where that stream had ended; the other streams take
-    the same step when they reach the splice, so that sound and picture stay together.
+    `shift` (seconds) is taken off every timestamp. When a stream's decoding time steps back (or,
+    where `wandering`, far ahead), what follows continues where that stream had ended; the other
+    streams take the same step when they reach the splice, so that sound and picture stay together.
     """
 
     def __init__(self, shift: Fraction, *, wandering: bool) -> None:

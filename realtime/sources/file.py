@@ -1,8 +1,10 @@
-"""Video files and streams of bytes, through PyAV: every frame at its time, and all that travels beside it."""
+"""Video files and streams of bytes, through PyAV: every frame at its time, and all that travels
+beside it.
+"""
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -56,8 +58,8 @@ class FileOptions:
 class FileSource:
     """A video file, or an open binary stream, as frames and the packets beside them.
 
-    Raises `SourceOpenError` in the constructor when there is nothing to paint, `SourceReadError` while
-    iterating when the container breaks down. Damaged packets are skipped, counted and told.
+    Raises `SourceOpenError` in the constructor when there is nothing to paint, `SourceReadError`
+    while iterating when the container breaks down. Damaged packets are skipped, counted and told.
     """
 
     def __init__(self, file: Path | BinaryIO, options: FileOptions | None = None) -> None:
@@ -100,7 +102,7 @@ class FileSource:
                 f"{self.name} has no video stream, only {kinds}: nothing to paint"
             )
         default = [s for s in moving if s.disposition & _DEFAULT]
-        stream = (default or moving)[0]
+        stream: VideoStream = (default or moving)[0]
         self._dropped_tracks = len(moving) - 1
         if stream.codec_context is None:
             raise SourceOpenError(f"{self.name} has a video codec this build cannot decode")
@@ -116,8 +118,9 @@ class FileSource:
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height > self.options.max_pixels:
             raise SourceOpenError(
-                f"{self.name} has frames of {width}x{height}, {width * height} pixels, over the limit of "
-                f"{self.options.max_pixels}: pass --max-pixels {width * height} to allow them"
+                f"{self.name} has frames of {width}x{height}, {width * height} pixels, over the "
+                f"limit of {self.options.max_pixels}: pass --max-pixels {width * height} to "
+                "allow them"
             )
 
     def _side_streams(self) -> dict[int, SideStream]:
@@ -126,16 +129,18 @@ class FileSource:
             kind = stream.type
             if kind == "video" and stream.disposition & _ATTACHED_PICTURE:
                 side[stream.index] = SideStream(stream.index, "picture", stream)
-            elif (kind == "audio" and self.options.audio) or kind == "subtitle":
-                if stream.codec_context is not None:
-                    side[stream.index] = SideStream(stream.index, kind, stream)
+            elif kind not in ("audio", "subtitle") or stream.codec_context is None:
+                continue
+            elif kind == "subtitle" or self.options.audio:
+                side[stream.index] = SideStream(stream.index, kind, stream)
         return side
 
     def _shift(self) -> Fraction:
         """Seconds to take off every timestamp.
 
-        A clock that starts anywhere (MPEG-TS) or hours in (a cut from a broadcast) starts at zero in the
-        output; every other input keeps its times to the tick. With a start time, that becomes zero.
+        A clock that starts anywhere (MPEG-TS) or hours in (a cut from a broadcast) starts at zero
+        in the output; every other input keeps its times to the tick. With a start time, that
+        becomes zero.
         """
         starts = [
             s.start_time * s.time_base
@@ -191,7 +196,7 @@ class FileSource:
             width=width,
             height=height,
             rate_nominal=Fraction(rate),
-            time_base=Fraction(stream.time_base) if has_clock else 1 / Fraction(rate),
+            time_base=Fraction(stream.time_base or 1) if has_clock else 1 / Fraction(rate),
             colour=colour_of(frame),
             pixel_aspect=aspect,
             frames_from_header=(stream.frames or None) if whole else None,
@@ -235,7 +240,7 @@ class FileSource:
             yield self._waiting.popleft()
         yield from self._items
 
-    def _demux(self) -> Iterator[Frame | SidePacket]:
+    def _demux(self) -> Generator[Frame | SidePacket]:
         streams = [self._stream, *(side.template for side in self._side.values())]
         try:
             for packet in self._container.demux(*streams):
@@ -292,7 +297,9 @@ class FileSource:
                     yield from self._keep(progressive)
 
     def _keep(self, raw: av.VideoFrame) -> Iterator[Frame]:
-        """The frame at its time on the output's clock, unless that lies before the part asked for."""
+        """The frame at its time on the output's clock, unless that lies before the part asked
+        for.
+        """
         assert self._reader is not None
         if raw.pts is not None and raw.time_base:
             time = raw.pts * Fraction(raw.time_base)
@@ -338,13 +345,14 @@ class FileSource:
             missing = self.info.frames_from_header - self._read - self._damaged
             if missing > 1:
                 lines.append(
-                    f"the input ends at {float(shown):.2f} s, {missing} frame(s) before its header says"
+                    f"the input ends at {float(shown):.2f} s, {missing} frames before its header "
+                    "says"
                 )
         return lines
 
     def close(self) -> None:
         """Close the container."""
-        self._items.close()
+        self._items.close()  # a generator: ends its loop over the container
         self._container.close()
 
 

@@ -29,8 +29,8 @@ def read_image(
         context = container.streams.video[0].codec_context
         if context.width * context.height > max_pixels:
             raise SourceOpenError(
-                f"{path} is {context.width}x{context.height}, over the limit of {max_pixels} pixels: "
-                f"pass --max-pixels {context.width * context.height} to allow it"
+                f"{path} is {context.width}x{context.height}, over the limit of {max_pixels} "
+                f"pixels: pass --max-pixels {context.width * context.height} to allow it"
             )
         context.options = {"max_pixels": str(max_pixels)}
         try:

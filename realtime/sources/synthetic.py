@@ -14,8 +14,8 @@ _MARGIN = 1.25
 class SyntheticSource:
     """A textured ground that drifts and slowly zooms, with discs moving over it and a little noise.
 
-    Its spectrum falls like that of photographs, so that codecs and flow cost what they cost on footage.
-    The same arguments give the same frames.
+    Its spectrum falls like that of photographs, so that codecs and flow cost what they cost on
+    footage. The same arguments give the same frames.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class SyntheticSource:
         noise = np.random.default_rng((self._seed, index)).integers(
             0, 4, (height, width, 1), np.uint8
         )
-        return cv2.add(picture, cv2.merge([noise] * 3))  # type: ignore[return-value]
+        noisy: Pixels = np.asarray(cv2.add(picture, cv2.merge([noise] * 3)), np.uint8)
+        return noisy
 
     @property
     def notices(self) -> list[str]:
@@ -83,4 +84,5 @@ def _texture(width: int, height: int, seed: int) -> Pixels:
         total += cell**0.8 * cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
         cell *= 2
     total = (total - total.mean()) / total.std()
-    return np.clip(128 + 50 * total, 0, 255).astype(np.uint8)
+    levels: Pixels = np.clip(128 + 50 * total, 0, 255).astype(np.uint8)
+    return levels

@@ -1,0 +1,65 @@
+"""What every test shares: where the test data lies, small media, and no leaked threads."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import identity_model, write_video
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("STYLIZE_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+REQUIRED = os.environ.get("STYLIZE_REQUIRE_TEST_DATA") == "1"
+
+
+@pytest.fixture(scope="session")
+def data() -> Callable[[str], Path]:
+    """The path of a test file or folder by its name under the data folder.
+
+    Real clips, broken media, photos and encoder weights are not part of the project. Without them
+    their tests are skipped, unless STYLIZE_REQUIRE_TEST_DATA=1 says that they must be there.
+    """
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if path.exists():
+            return path
+        reason = f"no test data {path}: point STYLIZE_TEST_DATA at the folder that holds it"
+        if REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX model in the form of our own styles that gives back its input."""
+    path = tmp_path_factory.mktemp("models") / "identity.onnx"
+    path.write_bytes(identity_model())
+    return path
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of 160x96 video at 25 frames a second, with a stereo sound track."""
+    path = tmp_path_factory.mktemp("media") / "clip.mp4"
+    return write_video(path, 50, (160, 96), Fraction(25), audio=True)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    """No test may leave a thread of ours running."""
+    before = set(threading.enumerate())
+    yield
+    left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("stylize")]
+    assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Tests that draw at random draw the same every time."""
+    np.random.seed(0)  # noqa: NPY002 - third-party code draws from the global generator

@@ -1,0 +1,115 @@
+"""Small media and models for tests, made on the spot through PyAV and onnx."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from stylize_video.realtime import SyntheticSource
+
+Draw = Callable[[int], NDArray[np.uint8]]
+
+
+def write_video(
+    path: Path,
+    frames: int,
+    size: tuple[int, int],
+    rate: Fraction,
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    times: Sequence[int] | None = None,
+    time_base: Fraction | None = None,
+    audio: bool = False,
+    draw: Draw | None = None,
+    prepare: Callable[[Any], None] | None = None,
+) -> Path:
+    """Write a video; `times` are pts in `time_base`, by default every frame after the other.
+
+    `prepare` gets the video stream before anything is written, to set tags.
+    """
+    source = SyntheticSource(*size, frames, rate)
+    base = time_base or 1 / rate
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(codec, rate=rate, options=options or {"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        video.codec_context.time_base = base
+        if prepare:
+            prepare(video)
+        sound = output.add_stream("aac", rate=44100) if audio else None
+        for index in range(frames):
+            picture = (draw or source.draw)(index)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = (times[index] if times else index), base
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        if sound is not None:
+            samples = round(44100 * frames / rate)
+            wave = 0.2 * np.sin(np.arange(samples) / 20).astype(np.float32)
+            block = av.AudioFrame.from_ndarray(np.stack([wave, wave]), "fltp", "stereo")
+            block.rate, block.pts = 44100, 0
+            output.mux(sound.encode(block))
+            output.mux(sound.encode(None))
+    return path
+
+
+def read_video(path: Path) -> list[av.VideoFrame]:
+    """Every frame of the first moving picture of a file."""
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    """When each frame of a file is shown, in seconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [f.pts * Fraction(f.time_base or stream.time_base) for f in container.decode(stream)]
+
+
+def packets(path: Path, kind: str, index: int = 0) -> list[tuple[Fraction, int, bytes]]:
+    """Time, size and bytes of every packet of the n-th stream of a kind."""
+    with av.open(str(path)) as container:
+        stream = [s for s in container.streams if s.type == kind][index]
+        return [
+            (p.pts * Fraction(p.time_base), p.size, bytes(p))
+            for p in container.demux(stream)
+            if p.size
+        ]
+
+
+def identity_model() -> bytes:
+    """uint8 (1, height, width, 3) in and out, unchanged."""
+    shape: list[Any] = [1, "height", "width", 3]
+    return model_bytes(
+        [helper.make_node("Identity", ["frame"], ["painted"])],
+        ("frame", TensorProto.UINT8, shape),
+        ("painted", TensorProto.UINT8, shape),
+    )
+
+
+def model_bytes(
+    nodes: Sequence[onnx.NodeProto],
+    entry: tuple[str, int, Sequence[Any]],
+    end: tuple[str, int, Sequence[Any]],
+    constants: Sequence[onnx.TensorProto] = (),
+    more_inputs: Sequence[onnx.ValueInfoProto] = (),
+) -> bytes:
+    """The bytes of a model with one input and one output, each (name, type, shape)."""
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(*entry), *more_inputs],
+        [helper.make_tensor_value_info(*end)],
+        list(constants),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    content: bytes = model.SerializeToString()
+    return content

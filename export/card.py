@@ -72,6 +72,7 @@ def read_credits(path: Path, style_id: str, painting: str) -> Credits:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {k: str(v) for k, v in content.items() if k in Credits.__dataclass_fields__}
-        return Credits(**{"id": style_id, **known})
+        plain = {"id": style_id, "title": style_id, "description": style_id}
+        return Credits(**{**plain, **known})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ConversionError(f"{path} holds no credits: {error}") from error

@@ -12,16 +12,29 @@ slower in OpenVINO, so that one graph serves both.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from .networks import MARGIN, STRIDE, Block, Conv, StyleNet
+from .errors import ConversionError
+from .networks import (
+    MARGIN,
+    STRIDE,
+    Block,
+    Conv,
+    ConvNorm,
+    Head,
+    Shape,
+    StyleNet,
+    UpConvNorm,
+)
 from .quantize import FRAME_SCALE, Ranges, quantize_weight
 
 OPSET: Final = 18
@@ -44,6 +57,32 @@ def export_onnx(
 def add_card(model: onnx.ModelProto, card: Mapping[str, Any]) -> None:
     """Put a style's card into the metadata of its model."""
     helper.set_model_props(model, {CARD_KEY: json.dumps(card, ensure_ascii=False)})
+
+
+def network_from_onnx(model: onnx.ModelProto) -> StyleNet:
+    """The folded network of a float style of ours, from its weights in the file.
+
+    Raises `ConversionError` for any other model.
+    """
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    kinds = {node.op_type for node in model.graph.node}
+    if "head.weight" not in constants or "QuantizeLinear" in kinds:
+        raise ConversionError("the model is not a float style of ours: export one from a run")
+    blocks = {
+        chain: sum(1 for name in constants if re.fullmatch(rf"{chain}\.\d+\.first\.weight", name))
+        for chain in ("body", "quarter")
+    }
+    half, quarter, body = (len(constants[f"{name}.weight"]) for name in ("stem", "down4", "down8"))
+    network = StyleNet(Shape(half, quarter, body, blocks["quarter"], blocks["body"]))
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, ConvNorm | UpConvNorm | Head):
+            continue
+        weight, bias = _torch_weights(name, constants)
+        stride = module.stride if isinstance(module, ConvNorm) else 1
+        shuffle = 1 if isinstance(module, ConvNorm) else 2
+        parent = network.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], Conv(weight, bias, stride, shuffle))
+    return network.eval()
 
 
 class _Graph:
@@ -131,7 +170,8 @@ class _Graph:
             if name == "head":
                 scale, bias = scale * np.float32(255), bias * np.float32(255)
             as_float = self._node("Cast", stored, to=TensorProto.FLOAT)
-            w = self._node("Mul", as_float, self._constant(scale[:, None, None, None]))
+            spread = self._constant(scale[:, None, None, None], f"{name}.scale")
+            w = self._node("Mul", as_float, spread)
             b = self._constant(bias, f"{name}.bias")
         kernel = int(weight.shape[-1])
         return self._node(
@@ -277,6 +317,25 @@ def _weights(name: str, conv: Conv) -> tuple[NDArray[np.float32], NDArray[np.flo
         order = np.arange(len(bias)).reshape(-1, 2, 2).transpose(1, 2, 0).reshape(-1)
         weight, bias = weight[order], bias[order]
     return np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+
+
+def _torch_weights(name: str, constants: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of a layer as torch has them: the inverse of `_weights`."""
+    scale = constants[f"{name}.scale"]
+    weight = constants[f"{name}.weight"].astype(np.float32) * scale
+    bias = constants[f"{name}.bias"].astype(np.float32)
+    if name == "stem":
+        outputs, inputs, height, width = weight.shape
+        # (O, 2*2*3, k, k) -> (O, 3*2*2, k, k)
+        weight = weight.reshape(outputs, 2, 2, inputs // 4, height, width)
+        weight = weight.transpose(0, 3, 1, 2, 4, 5).reshape(outputs, inputs, height, width)
+        weight = weight * np.float32(255)
+    if name == "head":
+        weight, bias = weight / np.float32(255), bias / np.float32(255)
+    if name in ("up4", "up2", "head"):
+        order = np.arange(len(bias)).reshape(2, 2, -1).transpose(2, 0, 1).reshape(-1)
+        weight, bias = weight[order], bias[order]
+    return torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy())
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

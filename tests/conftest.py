@@ -63,3 +63,14 @@ def no_leaked_threads() -> Iterator[None]:
 def seeded() -> None:
     """Tests that draw at random draw the same every time."""
     np.random.seed(0)  # noqa: NPY002 - third-party code draws from the global generator
+
+
+@pytest.fixture(scope="session")
+def styles() -> list[str]:
+    """The ids of the catalogue, the lightest style first."""
+    from stylize_video.realtime import all_styles
+
+    found = all_styles()
+    assert found, "the catalogue is empty"
+    order = {"fast": 0, "balanced": 1, "fine": 2}
+    return [s.card.id for s in sorted(found, key=lambda s: order[s.card.tier])]

@@ -1,0 +1,106 @@
+"""Every style of the catalogue against its bars: agreement, stability, no lattices, no borders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from stylize_video.export.data import list_photos, read_picture, to_tensor
+from stylize_video.export.metrics import psnr_db, to_picture
+from stylize_video.export.onnx import network_from_onnx
+from stylize_video.export.verify import (
+    MAX_EQUIVARIANCE,
+    MAX_FLOAT_ERROR,
+    MAX_GRID,
+    MIN_INT8_PSNR_DB,
+    verify,
+)
+from stylize_video.realtime import EngineRequest, all_styles, find_style, load_engine
+
+STYLES = [style.card.id for style in all_styles()]
+MAX_STYLE_BYTES = 4_000_000
+Data = Callable[[str], Path]
+
+
+def photos(data: Data, count: int) -> list[torch.Tensor]:
+    """Photos spread over the folder."""
+    paths = list_photos(data("photos"))
+    found = []
+    for path in paths[11 :: len(paths) // count][:count]:
+        picture = read_picture(path)
+        high, wide = (side // 8 * 8 for side in picture.shape[:2])
+        found.append(to_tensor(picture[:high, :wide])[None])
+    return found
+
+
+def test_there_are_styles_enough() -> None:
+    cards = [style.card for style in all_styles()]
+    assert len({card.work for card in cards if card.tier == "balanced"}) >= 4
+    tiers: dict[str, set[str]] = {}
+    for card in cards:
+        tiers.setdefault(card.work, set()).add(card.tier)
+    assert {"fast", "balanced", "fine"} in tiers.values()
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_a_style_holds_its_bars(name: str, data: Data) -> None:
+    style = find_style(name)
+    models = {p: onnx.load_model_from_string(style.read(p)) for p in ("fp32", "int8")}
+    network = network_from_onnx(models["fp32"])
+    measured = verify(network, network, models, photos(data, 8))
+    assert measured.float_error <= MAX_FLOAT_ERROR
+    assert measured.int8_psnr_db >= MIN_INT8_PSNR_DB
+    assert measured.equivariance <= MAX_EQUIVARIANCE
+    assert measured.grid_photos <= MAX_GRID
+    assert measured.grid_flat <= MAX_GRID
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_a_style_is_whole_small_and_credited(name: str) -> None:
+    style = find_style(name)
+    folder, card = style.folder, style.card
+    assert folder is not None
+    assert set(style.files) == {"fp32", "int8"}
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MAX_STYLE_BYTES
+    preview = cv2.imread(str(folder / "preview.jpg"))
+    assert min(preview.shape[:2]) >= 300
+    readme = (folder / "README.md").read_text()
+    for fact in (card.artist, card.work, card.work_licence, card.training["command"]):
+        assert fact
+        assert fact in readme
+    assert card.measured["int8_psnr_db"] >= MIN_INT8_PSNR_DB
+
+
+@pytest.mark.parametrize("engine", ["cpu", "openvino"])
+@pytest.mark.parametrize("name", STYLES)
+def test_engines_agree(name: str, engine: str, data: Data) -> None:
+    """What people see from the 8-bit file in either engine is the float picture within the bar."""
+    style = find_style(name)
+    picture = to_picture(photos(data, 4)[1])
+    painted = []
+    for kind, precision in (("cpu", "fp32"), (engine, "int8")):
+        loaded = load_engine(style, EngineRequest(kind, precision))  # type: ignore[arg-type]
+        painted.append(loaded.paint(picture))
+        loaded.close()
+    assert psnr_db(*painted) >= MIN_INT8_PSNR_DB - 2
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_no_borders_show(name: str, data: Data) -> None:
+    """A crop painted by itself looks near its edges as it does with the picture around it."""
+    style = find_style(name)
+    engine = load_engine(style, EngineRequest("cpu", "int8"))
+    differences = []
+    for photo in photos(data, 4):
+        picture = to_picture(photo)[:256, :288]
+        whole = engine.paint(np.ascontiguousarray(picture)).astype(int)
+        inner = engine.paint(np.ascontiguousarray(picture[64:-64, 64:-64])).astype(int)
+        error = np.abs(whole[64:-64, 64:-64] - inner)
+        edge = np.concatenate([error[:8].ravel(), error[-8:].ravel(), error[:, :8].ravel()])
+        differences.append(edge.mean())
+    engine.close()
+    assert np.median(differences) < 16

@@ -1,0 +1,234 @@
+"""Export: the graph computes what torch computes, at any size, and 8 bits stay close."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_networks import SMALL, frozen
+
+from stylize_video.export.card import Card, Credits, read_credits, write_card
+from stylize_video.export.errors import ConversionError
+from stylize_video.export.metrics import (
+    equivariance_error,
+    flat_pictures,
+    grid_score,
+    psnr_db,
+    to_picture,
+)
+from stylize_video.export.networks import Conv, StyleNet
+from stylize_video.export.onnx import CARD_KEY, add_card, export_onnx, network_from_onnx
+from stylize_video.export.quantize import Quantized, calibrate, quantize_weight, round_weights
+from stylize_video.export.verify import Measured, run_model, verify
+from stylize_video.realtime.catalogue import load_style
+
+
+@pytest.fixture(scope="module")
+def network() -> StyleNet:
+    """A folded network on the 8-bit grid that, unlike a random one, amplifies no errors."""
+    folded = frozen(SMALL).folded()
+    for module in folded.modules():
+        if isinstance(module, Conv):
+            module.weight.data *= 0.6
+    folded.head.weight.data *= 4
+    folded.head.bias.data.fill_(0.5)
+    round_weights(folded)
+    return folded
+
+
+def photos(count: int = 3, size: tuple[int, int] = (72, 88)) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    coarse = [torch.rand(1, 3, 9, 11, generator=random) for _ in range(count)]
+    return [
+        torch.nn.functional.interpolate(c, size=size, mode="bicubic").clamp(0, 1) for c in coarse
+    ]
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@pytest.fixture(scope="module")
+def models(network: StyleNet) -> dict[str, onnx.ModelProto]:
+    ranges = calibrate(network, photos())
+    return {"fp32": export_onnx(network), "int8": export_onnx(network, ranges)}
+
+
+def test_every_check_passes_for_a_sound_export(
+    network: StyleNet, models: dict[str, onnx.ModelProto]
+) -> None:
+    measured = verify(network, network, models, photos(2, (96, 104)))
+    assert measured.float_error < 1e-4
+    assert measured.int8_psnr_db > 30
+    assert measured.trained_psnr_db == pytest.approx(measured.int8_psnr_db, abs=0.5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (8, 8), (9, 31), (40, 56), (101, 77)])
+def test_frames_of_any_size_keep_it(size: tuple[int, int], models: dict[str, Any]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
+    for model in models.values():
+        painted = run_model(session(model), frame)
+        assert painted.dtype == np.uint8
+        assert painted.shape == frame.shape
+
+
+def test_the_two_variants_paint_the_same_picture(models: dict[str, Any]) -> None:
+    frame = to_picture(photos(1)[0])[None]
+    fp32, int8 = (run_model(session(models[name]), frame)[0] for name in ("fp32", "int8"))
+    assert psnr_db(fp32, int8) > 30
+    assert fp32.std() > 10
+
+
+def test_the_simulation_is_what_the_integer_graph_computes(network: StyleNet) -> None:
+    ranges = calibrate(network, photos())
+    graph = session(export_onnx(network, ranges, "float"))
+    picture = photos(1, (64, 64))[0]
+    exact = (picture * 255).round() / 255
+    from stylize_video.export.networks import MARGIN, pad_picture
+
+    with torch.no_grad():
+        simulated = Quantized(network, ranges)(pad_picture(exact))
+    simulated = simulated[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+    computed = graph.run(None, {"frame": to_picture(exact)[None]})[0] / 255
+    difference = np.abs(computed - simulated.permute(0, 2, 3, 1).numpy())
+    # sums that fall between two steps may round to either: half a level of the picture
+    assert difference.mean() * 255 < 1.5
+
+
+def test_gradients_pass_through_the_simulation(network: StyleNet) -> None:
+    ranges = calibrate(network, photos())
+    simulated = Quantized(network, ranges)
+    simulated(photos(1)[0][..., :64, :64]).mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    assert "weight" in network.head._parameters  # put back as they were
+    network.zero_grad(set_to_none=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(1e-3, 1e3))
+def test_weights_are_rounded_to_the_nearest_step(seed: int, scale: float) -> None:
+    weight = (np.random.default_rng(seed).normal(size=(4, 3, 3, 3)) * scale).astype(np.float32)
+    integers, steps = quantize_weight(weight)
+    assert integers.dtype == np.int8
+    assert np.abs(integers).reshape(4, -1).max(1).tolist() == [127] * 4
+    back = integers * steps[:, None, None, None]
+    assert (np.abs(back - weight) <= steps[:, None, None, None] * 0.501).all()
+    again, _ = quantize_weight(back.astype(np.float32))
+    assert np.array_equal(again, integers)
+
+
+def test_outliers_do_not_cost_everybody_bits(network: StyleNet) -> None:
+    """One wild pixel in a thousand moves the range of an activation far less than itself."""
+    calm = photos()
+    wild = [p.clone() for p in calm]
+    wild[0][..., 10, 10] = 40.0
+    before, after = calibrate(network, calm), calibrate(network, wild)
+    assert after.of("relu_stem")[0] < 8 * before.of("relu_stem")[0]
+
+
+def test_a_style_file_gives_its_network_back(
+    network: StyleNet, models: dict[str, onnx.ModelProto]
+) -> None:
+    again = network_from_onnx(models["fp32"])
+    picture = photos(1)[0]
+    with torch.no_grad():
+        torch.testing.assert_close(again(picture), network(picture), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConversionError, match="is not a float style of ours"):
+        network_from_onnx(models["int8"])
+
+
+def test_models_are_self_contained_and_carry_their_card(models: dict[str, Any]) -> None:
+    card = {"id": "test", "title": "Tëst"}
+    for model in models.values():
+        add_card(model, card)
+        assert {p.key: json.loads(p.value) for p in model.metadata_props}[CARD_KEY] == card
+        assert not any(t.data_location for t in model.graph.initializer)
+        assert {o.domain for o in model.opset_import} == {""}
+
+
+# --- measures
+
+
+def test_grid_score() -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(60, 196, (240, 320, 3)).astype(np.uint8)
+    assert grid_score(noise) < 1.5
+    assert grid_score(cv2.GaussianBlur(noise, (0, 0), 3)) < 2
+    for period in (4, 8):
+        _, x = np.mgrid[0:240, 0:320]
+        lattice = (8 * np.cos(2 * np.pi * x / period))[..., None]
+        assert grid_score(np.clip(noise + lattice, 0, 255).astype(np.uint8)) > 4
+    assert grid_score(np.full((240, 320, 3), 90, np.uint8)) == 0
+
+
+def test_equivariance_error() -> None:
+    pictures = photos(2, (96, 104))
+    assert equivariance_error(lambda p: p, pictures) < 1e-10
+
+    def redrawn(p: torch.Tensor) -> torch.Tensor:
+        seed = int(p.sum() * 1000)
+        return torch.rand(p.shape, generator=torch.Generator().manual_seed(seed))
+
+    assert equivariance_error(redrawn, pictures) == pytest.approx(2, abs=0.1)
+
+    def on_a_lattice(p: torch.Tensor) -> torch.Tensor:
+        low = torch.nn.functional.avg_pool2d(p, 8)
+        return torch.nn.functional.interpolate(low, scale_factor=8, mode="nearest")
+
+    smooth = equivariance_error(on_a_lattice, pictures)
+    assert 0.01 < smooth < 1
+
+
+def test_psnr() -> None:
+    a = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr_db(a, a) == float("inf")
+    assert psnr_db(a, a + 5) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_flat_pictures_are_flat() -> None:
+    assert all(float(p.std((2, 3)).max()) < 1e-6 for p in flat_pictures(16))
+
+
+def test_faults_are_named() -> None:
+    good = Measured(1e-5, 35, 33, 0.1, 35, 0.2, 1.1, 1.2)
+    assert good.faults() == []
+    bad = Measured(0.1, 20, 10, 0.9, 20, 1.0, 5.0, 9.0)
+    assert len(bad.faults()) == 5
+    assert "int8 is 20.0 dB from fp32, under 30" in bad.faults()
+
+
+# --- cards
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.write_bytes(b"network")
+    credits = Credits("mine", "Mine", "of my own", "A Work", "An Artist", "1889", "public domain")
+    card = Card(credits, "fast", 8, {"steps": 5}, {"int8_psnr_db": 33.0})
+    write_card(tmp_path, card, {"fp32": model})
+    style = load_style(tmp_path)
+    assert style.card.id == "mine"
+    assert style.card.artist == "An Artist"
+    assert style.card.training == {"steps": 5}
+    assert style.read("fp32") == b"network"
+
+
+def test_credits_come_from_a_file_or_from_the_painting(tmp_path: Path) -> None:
+    plain = read_credits(tmp_path / "none.json", "swirl", "/x/starry_night.jpg")
+    assert (plain.id, plain.description) == ("swirl", "trained on starry night")
+    (tmp_path / "c.json").write_text('{"title": "T", "artist": "A"}')
+    assert read_credits(tmp_path / "c.json", "swirl", "x").artist == "A"
+    (tmp_path / "c.json").write_text("[]")
+    with pytest.raises(ConversionError, match="holds no credits"):
+        read_credits(tmp_path / "c.json", "swirl", "x")

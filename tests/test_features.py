@@ -1,0 +1,228 @@
+"""Loss networks: recognised by their weights, fed as they were trained, fetched only when sound."""
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stylize_video.export import features
+from stylize_video.export._encoders import VGG16_BLOCKS, VGG19_BLOCKS, Encoder, Vgg
+from stylize_video.export.data import list_photos, read_picture, to_tensor
+from stylize_video.export.errors import FeaturesError
+
+FILES = {
+    "vgg19_conv1_1-conv3_4_caffe_rgb.fp16.safetensors": ("relu1_1", "relu3_4", 256),
+    "vgg19_distilled_4SE_16x.safetensors": ("relu1_1", "relu4_1", 128),
+    "vgg19_distilled_5SE_16x.safetensors": ("relu1_1", "relu5_1", 128),
+    "squeezenet1_1_rgb.fp16.safetensors": ("conv1", "fire9", 512),
+    "googlenet_bvlc_rgb.fp16.safetensors": ("conv1", "inception_5b", 1024),
+}
+Data = Callable[[str], Path]
+
+
+def photo(data: Data, index: int = 0) -> torch.Tensor:
+    return to_tensor(read_picture(list_photos(data("photos"))[index])[:224, :224])[None]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_is_recognised(name: str, data: Data) -> None:
+    first, last, channels = FILES[name]
+    encoder = features.load_features(str(data(f"vgg/{name}")))
+    assert (encoder.layers[0], encoder.layers[-1]) == (first, last)
+    found = encoder(photo(data), {first, last})
+    assert set(found) == {first, last}
+    assert found[last].shape[1] == channels
+    for value in found.values():
+        assert torch.isfinite(value).all()
+        assert float(value.min()) >= 0
+        active = float((value > 0).float().mean())
+        assert 0.05 < active < 0.95  # a wrong input convention kills or floods ReLUs
+    assert not list(encoder.parameters())
+
+
+def test_the_distilled_network_sees_what_the_real_one_sees(data: Data) -> None:
+    """Its published maps to the real widths agree, and less so with red and blue exchanged."""
+    from safetensors.torch import load_file
+
+    weights = load_file(data("vgg/vgg19_distilled_5SE_16x.safetensors"))
+    small = features.load_features(str(data("vgg/vgg19_distilled_5SE_16x.safetensors")))
+    real = features.load_features(str(data("vgg/vgg19_conv1_1-conv3_4_caffe_rgb.fp16.safetensors")))
+    picture = photo(data, 7)
+    agreement = []
+    for shown in (picture, picture.flip(1)):
+        layer = "relu2_1"
+        low = small(picture, {layer})[layer]
+        kernel, bias = (weights[f"conv2_1_aux.{k}"].float() for k in ("weight", "bias"))
+        mapped = torch.conv2d(low, kernel, bias)
+        mapped = mapped.clamp_min(0)
+        target = real(shown, {layer})[layer]
+        rows = torch.stack([mapped.flatten(2)[0], target.flatten(2)[0]])
+        rows = rows - rows.mean(2, keepdim=True)
+        norms = rows.norm(dim=2).clamp_min(1e-6)
+        agreement.append(float(((rows[0] * rows[1]).sum(1) / norms[0] / norms[1]).median()))
+    assert agreement[0] > 0.8
+    assert agreement[0] > agreement[1]
+
+
+def torchvision_weights(blocks: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Random weights under the names of torchvision's ``vgg16().state_dict()``."""
+    torch.manual_seed(0)
+    weights, number, inputs = {}, 0, 3
+    for block, count in enumerate(blocks):
+        outputs = 4 * min(8, 2**block)
+        for _ in range(count):
+            weights[f"features.{number}.weight"] = torch.randn(outputs, inputs, 3, 3) * 0.2
+            weights[f"features.{number}.bias"] = torch.randn(outputs) * 0.1
+            number, inputs = number + 2, outputs
+        number += 1
+    weights["classifier.0.weight"] = torch.zeros(1)
+    return weights
+
+
+@pytest.mark.parametrize("blocks", [VGG16_BLOCKS, VGG19_BLOCKS], ids=["vgg16", "vgg19"])
+def test_torchvisions_names_are_understood(blocks: tuple[int, ...], tmp_path: Path) -> None:
+    weights = torchvision_weights(blocks)
+    torch.save(weights, tmp_path / "vgg.pth")
+    encoder = features.load_features(str(tmp_path / "vgg.pth"))
+    assert isinstance(encoder, Vgg)
+    assert len(encoder.layers) == sum(blocks)
+    assert encoder.layers[-1] == f"relu5_{blocks[-1]}"
+    # the same by hand, as torchvision chains its layers
+    picture = torch.rand(1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    x = (picture - mean) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    number = 0
+    for block, count in enumerate(blocks[:3]):
+        for _ in range(count):
+            weight, bias = (weights[f"features.{number}.{k}"] for k in ("weight", "bias"))
+            x = torch.relu(torch.conv2d(x, weight, bias, padding=1))
+            number += 2
+        name = f"relu{block + 1}_{count}"
+        torch.testing.assert_close(encoder(picture, {name})[name], x)
+        x, number = torch.max_pool2d(x, 2), number + 1
+
+
+def test_nothing_deeper_than_asked_is_computed(tmp_path: Path) -> None:
+    class Explosive(Encoder):
+        def normalise(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+        def stages(self) -> list:  # type: ignore[type-arg]
+            return [("one", lambda x: x + 1), ("two", self.explode)]
+
+        def explode(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("computed too far")
+
+    encoder = Explosive({"w": torch.zeros(1)}, "explosive")
+    assert float(encoder(torch.zeros(1), {"one"})["one"]) == 1
+    with pytest.raises(KeyError, match="explosive has no layer three: it has one, two"):
+        encoder(torch.zeros(1), {"three"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"something.weight": torch.zeros(1)}, "belongs to no network known here"),
+        ({"features.0.weight": torch.zeros(4, 3, 3, 3)}, "neither VGG-16 nor VGG-19"),
+    ],
+)
+def test_unknown_weights(content: dict[str, torch.Tensor], said: str, tmp_path: Path) -> None:
+    save_file(content, tmp_path / "odd.safetensors")
+    with pytest.raises(FeaturesError, match=said):
+        features.load_features(str(tmp_path / "odd.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x04cos\nsystem\n", b"\x00" * 64])
+def test_files_that_are_no_weights(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FeaturesError, match="is not a weights file"):
+        features.load_features(str(tmp_path / name))
+
+
+def test_weights_can_not_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "touched",))  # type: ignore[return-value]
+
+    torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(FeaturesError):
+        features.load_features(str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_missing_file_tells_the_names_there_are() -> None:
+    with pytest.raises(FeaturesError, match="give a file or one of vgg16, vgg19"):
+        features.load_features("nowhere.pth")
+
+
+# --- downloads
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, bytes]]:
+    content = b"w" * 300_000
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/w.pth":
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}/w.pth", content
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def test_a_download_is_checked_and_kept(server: tuple[str, bytes], tmp_path: Path) -> None:
+    url, content = server
+    seen: list[tuple[int, int]] = []
+    download = features.Download(url, hashlib.sha256(content).hexdigest())
+    path = features.fetch(download, tmp_path / "cache", lambda *p: seen.append(p))
+    assert path.read_bytes() == content
+    assert seen[-1] == (len(content), len(content))
+    unreachable = features.Download("http://127.0.0.1:9/w.pth", download.sha256)
+    assert features.fetch(unreachable, tmp_path / "cache") == path
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["w.pth"]
+
+
+def test_a_wrong_download_is_thrown_away(server: tuple[str, bytes], tmp_path: Path) -> None:
+    url, _ = server
+    with pytest.raises(FeaturesError, match="is not the file expected: its sha256 is"):
+        features.fetch(features.Download(url, "0" * 64), tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_download_cut_short_is_fetched_again(server: tuple[str, bytes], tmp_path: Path) -> None:
+    url, content = server
+    (tmp_path / "w.pth").write_bytes(content[:1000])
+    download = features.Download(url, hashlib.sha256(content).hexdigest())
+    assert features.fetch(download, tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/w.pth", "{server}/missing.pth"])
+def test_no_network_is_one_line(url: str, server: tuple[str, bytes], tmp_path: Path) -> None:
+    address = url.format(server=server[0].rpartition("/")[0])
+    with pytest.raises(FeaturesError, match="fetch it by other means and give its path"):
+        features.fetch(features.Download(address, "0"), tmp_path)
+
+
+def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert features.cache_folder() == tmp_path / "stylize-video"

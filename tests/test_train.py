@@ -1,0 +1,338 @@
+"""Training: what it learns, that it resumes bit for bit, and how it says what is wrong."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stylize_video.export import cli
+from stylize_video.export._machine import Precision
+from stylize_video.export.data import (
+    Augmentation,
+    PhotoStream,
+    draw_motion,
+    list_photos,
+    load_painting,
+)
+from stylize_video.export.errors import DataError, TrainingError
+from stylize_video.export.train import TrainConfig, Trainer, parse_layers, read_config, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A painting, photos, and a small loss network with VGG's names and random weights."""
+    folder = tmp_path_factory.mktemp("material")
+    random = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for index in range(6):
+        coarse = random.integers(0, 256, (9, 12, 3)).astype(np.uint8)
+        photo = cv2.resize(coarse, (160, 130), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "photos" / f"{index}.jpg"), photo)
+    stripes = 127 + 120 * np.sin(np.mgrid[0:200, 0:240].sum(0) / 3)
+    painting = np.dstack([stripes, 255 - stripes, np.full_like(stripes, 40)]).astype(np.uint8)
+    cv2.imwrite(str(folder / "painting.png"), painting)
+    torch.manual_seed(1)
+    weights, inputs = {}, 3
+    for name, outputs in (("1_1", 8), ("1_2", 8), ("2_1", 12), ("2_2", 12), ("3_1", 16)):
+        weights[f"conv{name}.weight"] = (
+            torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
+        )
+        weights[f"conv{name}.bias"] = torch.zeros(outputs)
+        inputs = outputs
+    save_file(weights, folder / "features.safetensors")
+    return {
+        "painting": folder / "painting.png",
+        "photos": folder / "photos",
+        "features": folder / "features.safetensors",
+    }
+
+
+@pytest.fixture
+def config(material: dict[str, Path]) -> TrainConfig:
+    return TrainConfig(
+        painting=str(material["painting"]),
+        photos=str(material["photos"]),
+        features=(str(material["features"]),),
+        tier="fast",
+        steps=8,
+        batch=2,
+        crop=64,
+        painting_side=128,
+        style_layers="relu1_1:1 relu2_1:1",
+        content_layers="relu2_2:1",
+        precision="fp32",
+    )
+
+
+def state_of(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["network"]  # type: ignore[no-any-return]
+
+
+def test_a_run_brings_the_style_closer(config: TrainConfig) -> None:
+    longer = dataclasses.replace(config, steps=60, freeze_at=0.5, learning_rate=5e-3)
+    trainer = Trainer(longer, CPU)
+    curve = [terms["style"] for terms in trainer.run(60)]
+    assert trainer.network.frozen
+    assert np.mean(curve[-8:]) < 0.5 * np.mean(curve[:8])
+
+
+@pytest.mark.parametrize(
+    ("stop", "precision"), [(1, "fp32"), (4, "fp32"), (6, "fp32"), (3, "bf16")]
+)
+def test_a_resumed_run_equals_one_that_never_stopped(
+    stop: int, precision: Precision, config: TrainConfig, tmp_path: Path
+) -> None:
+    """Before, at and after the step at which norms freeze."""
+    config = dataclasses.replace(config, precision=precision)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(config, whole, device="cpu", checkpoint_every=100)
+
+    def interrupt(progress: object) -> None:
+        if progress.step == stop and not progress.preview:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, parts, device="cpu", checkpoint_every=100, on_step=interrupt)
+    assert torch.load(parts / "checkpoint.pt", weights_only=True)["step"] == stop
+    train(read_config(parts), parts, device="cpu", checkpoint_every=100, resume=True)
+    expected, got = state_of(whole), state_of(parts)
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(expected[k], got[k]) for k in expected)
+    curves = [json.loads((f / "training.json").read_text())["curve"] for f in (whole, parts)]
+    assert curves[0] == curves[1]
+
+
+def test_a_run_leaves_previews_checkpoints_and_a_record(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    seen = []
+    train(config, tmp_path / "run", device="cpu", checkpoint_every=4, on_step=seen.append)
+    names = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert names == ["checkpoint.pt", "preview_000004.jpg", "preview_000008.jpg", "training.json"]
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert record["config"]["seed"] == 0
+    assert len(record["curve"]) == 8
+    assert record["versions"]["torch"] == torch.__version__
+    preview = cv2.imread(str(tmp_path / "run" / "preview_000008.jpg"))
+    assert preview.shape == (2 * 64, 4 * 64, 3)
+    assert seen[-1].step == 8
+    assert seen[0].seconds_left > 0
+    assert read_config(tmp_path / "run") == config
+
+
+def test_the_seed_decides(config: TrainConfig) -> None:
+    def first_losses(seed: int) -> dict[str, float]:
+        return next(iter(Trainer(dataclasses.replace(config, seed=seed), CPU).run(8)))
+
+    assert first_losses(3) == first_losses(3)
+    assert first_losses(3) != first_losses(4)
+
+
+def test_losses_that_are_no_numbers_stop_the_run(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(self: Trainer, photos: torch.Tensor) -> torch.Tensor:
+        return photos * float("nan") if self.step == 5 else photos * self.network.head.bias.sum()
+
+    monkeypatch.setattr(Trainer, "_paint", poison)
+    folder = tmp_path / "run"
+    settings = dataclasses.replace(config, freeze_at=0.95)
+    with pytest.raises(
+        TrainingError, match=r"step 5: the losses are not numbers any more \(.*style"
+    ):
+        train(settings, folder, device="cpu", checkpoint_every=2)
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tier": "huge"}, "give one of fast, balanced, fine"),
+        ({"crop": 100}, "give a multiple of 32 from 64"),
+        ({"painting_side": 32}, "a painting of 32 pixels is smaller than the crop of 64"),
+        ({"steps": 0}, "0 steps"),
+        ({"freeze_at": 1.5}, "can't be frozen at 1.5"),
+        ({"style_layers": "relu1_1:x"}, "is not a list of layers"),
+        ({"style_layers": ""}, "at least one layer"),
+        ({"content_layers": "relu9_9"}, "no loss network has a layer 'relu9_9'"),
+    ],
+)
+def test_settings_that_can_not_work(
+    changes: dict[str, object], said: str, config: TrainConfig
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        Trainer(dataclasses.replace(config, **changes), CPU)  # type: ignore[arg-type]
+
+
+def test_photos_that_can_not_be_read(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no folder of photos"):
+        list_photos(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no photos"):
+        list_photos(tmp_path)
+    good = list_photos(Path(config.photos))[0].read_bytes()
+    for index in range(4):
+        (tmp_path / f"{index}.jpg").write_bytes(b"not a picture" if index else good)
+    stream = PhotoStream(list_photos(tmp_path), 4, 64, 0, Augmentation())
+    assert stream.batch(0).shape == (4, 3, 64, 64)
+    assert stream.broken
+    (tmp_path / "0.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="20 photos in a row can't be read"):
+        stream.batch(1)
+
+
+def test_paintings_that_can_not_be_used(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can't be read: No such file"):
+        load_painting(tmp_path / "none.jpg", 100)
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(DataError, match="is not a readable picture"):
+        load_painting(tmp_path / "text.jpg", 100)
+
+
+def test_batches_do_not_depend_on_the_way_there(config: TrainConfig) -> None:
+    photos = list_photos(Path(config.photos))
+    stream = PhotoStream(photos, 2, 64, 5, Augmentation())
+    ahead = list(stream.batches(3, 6))
+    assert all(torch.equal(ahead[i], stream.batch(3 + i)) for i in range(3))
+    assert not torch.equal(ahead[0], ahead[1])
+    assert 0 <= float(ahead[0].min()) <= float(ahead[0].max()) <= 1
+
+
+def test_motions_say_exactly_where_pixels_came_from() -> None:
+    side = 96
+    index = torch.arange(side * side, dtype=torch.float32).view(1, 1, side, side)
+    for seed in range(20):
+        motion = draw_motion(np.random.default_rng(seed), side, 16)
+        moved = motion.apply(index)
+        # nearest pixels: every value is one of the first picture's, none a mixture
+        assert torch.equal(moved, moved.round())
+        x = ((motion.grid[0, ..., 0] + 1) * side - 1) / 2
+        y = ((motion.grid[0, ..., 1] + 1) * side - 1) / 2
+        inside = motion.valid[0, 0] > 0
+        expected = y.round() * side + x.round()
+        assert torch.equal(moved[0, 0][inside], expected[inside])
+        assert 0.2 < float(motion.valid.mean()) < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [("a", {"a": 1.0}), ("a:2 b:0.5", {"a": 2.0, "b": 0.5}), ("a: b:3", {"a": 1.0, "b": 3.0})],
+)
+def test_layer_lists(text: str, layers: dict[str, float]) -> None:
+    assert parse_layers(text) == layers
+
+
+# --- the command
+
+
+def command(config: TrainConfig, folder: Path, *more: str) -> list[str]:
+    return [
+        "train", config.painting, "--photos", config.photos, "-o", str(folder),
+        "--features", config.features[0], "--tier", "fast", "--steps", "6", "--batch", "2",
+        "--crop", "64", "--painting-side", "128", "--style-layers", config.style_layers,
+        "--content-layers", config.content_layers, "--device", "cpu", "--precision", "fp32", *more,
+    ]  # fmt: skip
+
+
+def test_the_command_trains_exports_and_the_result_paints(
+    config: TrainConfig, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stylize_video.realtime import cli as program
+
+    folder = tmp_path / "my-style"
+    assert program.run(command(config, folder)) == 0
+    said = capsys.readouterr().err
+    assert "step 6:" in said
+    assert "int8_psnr_db" in said
+    assert (folder / "my-style.int8.onnx").is_file()
+    target = tmp_path / "painted.mp4"
+    assert program.run(["video", str(clip), str(target), "--style", str(folder), "--quiet"]) == 0
+    assert target.is_file()
+
+
+def test_a_run_is_not_overwritten_and_resumes_only_as_it_began(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert cli.run(command(config, folder, "--no-export")) == 0
+    assert cli.run(command(config, folder, "--no-export")) == 1
+    assert "holds a run already: pass --resume" in capsys.readouterr().err
+    assert cli.run(["train", "-o", str(folder), "--resume", "--batch", "3"]) == 1
+    assert "--batch 3 differs from the run's 2" in capsys.readouterr().err
+    assert cli.run(["train", "-o", str(folder), "--resume", "--no-export"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "-o", "{0}/r"], "a new run needs a painting"),
+        (["train", "p.jpg", "-o", "{0}/r"], "a new run needs --photos DIR"),
+        (["train", "-o", "{0}/r", "--resume"], "has no checkpoint.pt to resume from"),
+        (["export", "{0}/r"], "has no checkpoint.pt to resume from"),
+        (
+            ["train", "{0}/p.jpg", "--photos", "{0}", "-o", "{0}/r", "--device", "tpu"],
+            "--device tpu",
+        ),
+    ],
+)
+def test_the_command_says_what_is_missing(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([a.format(tmp_path) for a in arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"\x80damaged")
+    assert cli.run(["train", "-o", str(tmp_path), "--resume"]) == 1
+    assert "checkpoint.pt can't be read" in capsys.readouterr().err
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(config, CPU)
+    trainer.save(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(*_: object) -> None:
+        (tmp_path / "checkpoint.pt.part").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        trainer.save(tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+Data = Callable[[str], Path]
+
+
+@pytest.mark.slow
+def test_real_features_and_photos(data: Data, tmp_path: Path) -> None:
+    """A few steps with what the catalogue's styles were trained with."""
+    config = TrainConfig(
+        painting=str(data("styles/vangogh_starry_night.jpg")),
+        photos=str(data("photos")),
+        features=(str(data("vgg/vgg19_conv1_1-conv3_4_caffe_rgb.fp16.safetensors")),),
+        tier="fast",
+        steps=12,
+        batch=2,
+        crop=96,
+        painting_side=256,
+    )
+    network = train(config, tmp_path / "run", device="cpu")
+    assert network.frozen
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert all(np.isfinite(list(step.values())).all() for step in record["curve"])
+    assert record["broken_photos"] == []

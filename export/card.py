@@ -64,6 +64,26 @@ def write_card(folder: Path, card: Card, files: Mapping[str, Path]) -> Path:
     return path
 
 
+def write_readme(folder: Path, card: Card) -> Path:
+    """Write ``README.md``: the same facts for people."""
+    credits = card.credits
+    origin = ", ".join(v for v in (credits.artist, credits.work, credits.year) if v)
+    lines = [f"# {credits.title}", "", credits.description, ""]
+    if origin:
+        licence = f" ({credits.work_licence})" if credits.work_licence else ""
+        lines += [f"Learned from: {origin}{licence}.", ""]
+    lines += [f"Licence of the weights: {credits.weights_licence}. Tier: `{card.tier}`.", ""]
+    if command := card.training.get("command"):
+        lines += ["Trained with, and trained again by:", "", "```sh", str(command), "```", ""]
+    if card.measured:
+        lines += ["| measured | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in card.measured.items()]
+        lines += [""]
+    path = folder / "README.md"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
 def read_credits(path: Path, style_id: str, painting: str) -> Credits:
     """Credits from a JSON file, or what can be said without one. Raises `ConversionError`."""
     if not path.is_file():

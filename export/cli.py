@@ -25,6 +25,7 @@ from .train import TrainConfig, read_config, train
 
 _HELP = {
     "features": "weights of a loss network: a file, or vgg16 or vgg19 to fetch them; repeatable",
+    "start": "the ONNX file of a finished style to start from: learns faster than from nothing",
     "tier": "size of the network: fast, balanced or fine",
     "steps": "steps in all",
     "batch": "pictures a step",
@@ -35,10 +36,12 @@ _HELP = {
     "content": "weight of keeping what is in the picture",
     "style": "weight of looking like the painting",
     "style_shared": "part of the style taken over the batch as a whole, 0 to 1",
+    "palette": "weight of painting in the painting's colours",
     "light": "weight of keeping light and shade where they are",
     "variation": "weight of total variation: more is smoother",
     "equivariance": "weight of the paint moving with the picture",
     "lattice": "weight against patterns that repeat every 8 pixels",
+    "blend_from": "part of the run after which norms forget the single picture, 0 to 1",
     "freeze_at": "part of the run after which norms are constants, 0 to 1",
     "learning_rate": "step size of Adam",
     "seed": "seed of everything random",

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE: Final = 8
+_MOMENTUM: Final = 0.03
+_EPSILON: Final = 1e-5
 MARGIN: Final = 16
 """Pixels of reflected border a picture gets before it is painted, cut off again afterwards."""
 
@@ -47,51 +49,60 @@ TIERS: Final[dict[str, Shape]] = {
 
 
 class Norm(nn.Module):
-    """Normalisation over the batch while training, one constant affine a channel afterwards.
+    """Instance normalisation to begin with, one constant affine a channel in the end.
 
-    Statistics of the single frame (instance normalisation, Ulyanov 2016) would pump the whole
-    picture whenever something enters it, and cost more at inference than the convolutions; a
-    network trained on them also falls apart when they are taken away. `freeze` replaces those of
-    the batch by their mean over photos; the affine that remains folds into the convolution before
-    it.
+    Statistics of the single frame (Ulyanov 2016) make a style easy to learn, but at inference they
+    pump the whole picture whenever something enters it, and cost more than the convolutions. So
+    training blends them over (`blend` from 0 to 1) into their running mean over photos; `freeze`
+    then makes that constant, and the affine that remains folds into the convolution before it.
+    Taken away at once instead, they leave a network whose layers no longer fit each other.
     """
-
-    weight: nn.Parameter
-    bias: nn.Parameter
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean: Tensor
+        self.variance: Tensor
         self.frozen: Tensor
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
         self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
-        self._seen: list[tuple[Tensor, Tensor]] | None = None
+        self.blend = 0.0
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
         if self.frozen:
-            return x * self.weight[:, None, None] + self.bias[:, None, None]
-        if self._seen is not None:
-            every = x.detach().float()
-            self._seen.append((every.mean((0, 2, 3)), every.var((0, 2, 3), unbiased=False)))
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=1e-5)
+            return _affine(x, self.weight, self.bias)
+        if self.training:
+            self._track(x.detach())
+        own = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPSILON)
+        if self.blend == 0:
+            return own
+        scale = self.weight / (self.variance + _EPSILON).sqrt()
+        constant = _affine(x, scale, self.bias - scale * self.mean)
+        return torch.lerp(own, constant.to(own.dtype), self.blend)
 
-    def record(self) -> None:
-        """Collect the statistics of every batch that passes, until `freeze`."""
-        self._seen = []
+    @torch.no_grad()
+    def _track(self, x: Tensor) -> None:
+        """Follow the mean of the pictures' statistics, on every fourth row and column at most."""
+        step = max(1, min(4, x.shape[-1] // 32))
+        variance, mean = torch.var_mean(x[:, :, ::step, ::step].float(), (2, 3), correction=0)
+        # not in place: a step paints twice, and its backward pass needs both states
+        self.mean = self.mean.lerp(mean.mean(0), _MOMENTUM)
+        self.variance = self.variance.lerp(variance.mean(0), _MOMENTUM)
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Make the mean of the recorded statistics a constant affine."""
-        if not self._seen:
-            raise RuntimeError(
-                "Norm.freeze() without statistics: call record() and run photos first"
-            )
-        means, variances = zip(*self._seen, strict=True)
-        scale = self.weight / (torch.stack(variances).mean(0) + 1e-5).sqrt()
-        self.bias.sub_(scale * torch.stack(means).mean(0))
+        """Make the running statistics a constant affine, which training may go on to change."""
+        scale = self.weight / (self.variance + _EPSILON).sqrt()
+        self.bias.sub_(scale * self.mean)
         self.weight.copy_(scale)
         self.frozen = torch.ones_like(self.frozen)
-        self._seen = None
+
+
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x * scale + shift a channel, in the type of x. (B, C, H, W) -> (B, C, H, W)"""
+    return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
 
 
 class Conv(nn.Module):
@@ -151,14 +162,7 @@ class UpConvNorm(nn.Module):
 
     def kernel(self) -> Tensor:
         """The low-resolution kernel, (O*4, I, 3, 3), of the high-resolution one, (O, I, 3, 3)."""
-        outputs, inputs, _, _ = self.weight.shape
-        phases = torch.einsum(
-            "oiyx,pay,qbx->opqiab",
-            self.weight,
-            cast(Tensor, self.polyphase),
-            cast(Tensor, self.polyphase),
-        )
-        return phases.reshape(outputs * 4, inputs, 3, 3)  # (O, 2, 2, I, 3, 3) -> (O*4, I, 3, 3)
+        return _tied(self.weight, cast(Tensor, self.polyphase))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, 2H, 2W)
         x = F.conv2d(x, self.kernel(), None, 1, 1)
@@ -171,27 +175,28 @@ class UpConvNorm(nn.Module):
 
 
 class Head(nn.Module):
-    """The last convolution: to the twelve sub-pixels of a 2x2 cell of the painting, without
-    norm.
+    """The last layer, to the painting's own resolution: doubling and convolution in one, as in
+    `UpConvNorm`, without norm. Left free, its sub-pixels would dither with a period of 2 pixels.
     """
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(12, inputs, 3, 3))
+        self.weight = nn.Parameter(torch.empty(3, inputs, 3, 3))
         self.bias = nn.Parameter(torch.full((3,), 0.5))
         nn.init.normal_(self.weight, std=(0.3 / (9 * inputs)) ** 0.5)
-        # ICNR (Aitken 2017): the sub-pixels of a cell start equal, without a lattice
-        self.weight.data.copy_(self.weight.data[::4].repeat_interleave(4, 0))
+        self.register_buffer("polyphase", _polyphase(), persistent=False)
+
+    def kernel(self) -> Tensor:
+        """The low-resolution kernel, (12, I, 3, 3)."""
+        return _tied(self.weight, cast(Tensor, self.polyphase))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, 3, 2H, 2W)
-        x = F.pixel_shuffle(
-            F.conv2d(x, self.weight, None, 1, 1), 2
-        )  # (B, 12, H, W) -> (B, 3, 2H, 2W)
-        return x + self.bias[:, None, None]
+        # (B, 12, H, W) -> (B, 3, 2H, 2W)
+        return F.pixel_shuffle(F.conv2d(x, self.kernel(), None, 1, 1), 2) + self.bias[:, None, None]
 
     def fold(self) -> Conv:
         """The same map with a bias for every sub-pixel."""
-        return Conv(self.weight.detach().clone(), self.bias.detach().repeat_interleave(4), 1, 2)
+        return Conv(self.kernel().detach(), self.bias.detach().repeat_interleave(4), 1, 2)
 
 
 class Block(nn.Module):
@@ -266,9 +271,62 @@ class StyleNet(nn.Module):
         return copy.to(next(self.parameters()).device).eval()
 
 
+@torch.no_grad()
+def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
+    """A network to train on, whose norms do on average over `photos` what the layers' biases do.
+
+    The way back from `StyleNet.folded`, so that a finished style can be the start of another. The
+    photos, (B, 3, H, W), give the statistics that folding lost.
+    """
+    network = StyleNet(folded.shape)
+    seen: list[Tensor] = []
+    for name, module in network.named_modules():
+        if isinstance(module, ConvNorm | UpConvNorm | Head):
+            layer = cast(Conv, folded.get_submodule(name))
+            bias = layer.bias if isinstance(module, ConvNorm) else layer.bias.view(-1, 4).mean(1)
+            if isinstance(module, ConvNorm):
+                module.weight.copy_(layer.weight)
+            else:
+                module.weight.copy_(_untied(layer.weight, cast(Tensor, module.polyphase)))
+            if isinstance(module, Head):
+                module.bias.copy_(bias)
+            else:
+                module.norm.bias.copy_(bias)
+                module.norm.frozen = torch.ones_like(module.norm.frozen)
+                module.norm.register_forward_hook(lambda _m, x, _y: seen.append(x[0]))
+    network(photos)
+    for norm, x in zip(network.norms(), seen, strict=True):
+        norm.variance, norm.mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        norm.weight.copy_((norm.variance + _EPSILON).sqrt())
+        norm.bias.add_(norm.mean)
+        norm.frozen = torch.zeros_like(norm.frozen)
+        norm._forward_hooks.clear()
+    return network
+
+
+def _tied(weight: Tensor, polyphase: Tensor) -> Tensor:
+    """(O, I, 3, 3) behind bilinear doubling as (O*4, I, 3, 3) before depth-to-space."""
+    outputs, inputs, _, _ = weight.shape
+    phases = torch.einsum("oiyx,pay,qbx->opqiab", weight, polyphase, polyphase)
+    return phases.reshape(outputs * 4, inputs, 3, 3)  # (O, 2, 2, I, 3, 3) -> (O*4, I, 3, 3)
+
+
+def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
+    """The high-resolution kernel, (O, I, 3, 3), of a low-resolution one, (O*4, I, 3, 3): the
+    least-squares inverse of `_tied`.
+    """
+    outputs, inputs = kernel.shape[0] // 4, kernel.shape[1]
+    across = torch.einsum("pay,qbx->pqabyx", polyphase, polyphase).reshape(36, 9)
+    # (O*4, I, 3, 3) -> (O, 2, 2, I, 3, 3) -> (O, I, 2, 2, 3, 3) -> (O*I, 36)
+    phases = kernel.view(outputs, 2, 2, inputs, 3, 3).permute(0, 3, 1, 2, 4, 5).reshape(-1, 36)
+    # (O*I, 9) -> (O, I, 3, 3)
+    weights: Tensor = phases @ torch.linalg.pinv(across).T
+    return weights.reshape(outputs, inputs, 3, 3)
+
+
 def pad_picture(pictures: Tensor) -> Tensor:
-    """What the exported graph does first: the last row and column repeated up to a multiple of the
-    stride, then `MARGIN` pixels reflected on every side (fewer where the picture is too small).
+    """What the exported graph does first: the last row and column repeated up to a multiple of
+    the stride, then `MARGIN` pixels reflected on every side (fewer where the picture is too small).
 
     (B, 3, H, W) -> (B, 3, H' + 2 m, W' + 2 n)
     """

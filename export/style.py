@@ -8,7 +8,7 @@ from typing import Any, Final
 import onnx
 from torch import Tensor
 
-from .card import Card, read_credits, write_card
+from .card import Card, read_credits, write_card, write_readme
 from .data import list_photos, read_picture, to_tensor
 from .errors import ConversionError
 from .onnx import add_card, export_onnx
@@ -29,8 +29,8 @@ def export_style(
     credits_file: Path | None = None,
     photos: Path | None = None,
 ) -> Measured:
-    """Write ``<id>.onnx``, ``<id>.int8.onnx`` and ``style.json`` for a run, and return what was
-    measured.
+    """Write ``<id>.onnx``, ``<id>.int8.onnx``, ``style.json`` and ``README.md`` for a run, and
+    return what was measured.
 
     Calibration and checks use different photos of the folder. Raises `ConversionError`.
     """
@@ -62,6 +62,7 @@ def export_style(
         files[precision] = output / f"{credits.id}{suffix}"
         _write(models[precision], files[precision])
     write_card(output, card, files)
+    write_readme(output, card)
     return measured
 
 
@@ -69,6 +70,7 @@ def _training(config: Any, run: Path) -> dict[str, Any]:
     """The run's settings without the paths of the machine it ran on."""
     content = dataclasses.asdict(config)
     content["painting"] = Path(config.painting).name
+    content["start"] = Path(config.start).name
     content["photos"] = Path(config.photos).name
     content["features"] = [Path(name).name for name in config.features]
     content["command"] = training_command(config)
@@ -85,6 +87,8 @@ def training_command(config: Any) -> str:
             default, field.name
         ):
             continue
+        if field.name == "start":
+            value = Path(value).name
         flag = f"--{field.name.replace('_', '-')}"
         if field.name == "features":
             for name in value:

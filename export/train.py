@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,9 +33,10 @@ from .data import (
     list_photos,
     load_painting,
 )
-from .errors import DataError, TrainingError
+from .errors import ConversionError, DataError, TrainingError
 from .features import load_features
-from .networks import MARGIN, STRIDE, TIERS, StyleNet
+from .networks import MARGIN, STRIDE, TIERS, StyleNet, unfolded
+from .onnx import network_from_onnx
 
 CHECKPOINT: Final = "checkpoint.pt"
 RUN: Final = "training.json"
@@ -41,7 +44,6 @@ CONTEXT: Final = 64
 """Pixels of real picture around the crop that losses see, which keep borders out of reach."""
 _WARM_UP_STEPS: Final = 50
 _LEAK: Final = 0.05
-_STATISTICS_BATCHES: Final = 40
 _PREVIEW_PHOTOS: Final = 6
 _MAX_NOISE: Final = 0.02
 
@@ -56,30 +58,36 @@ class TrainConfig:
     """Weights of the loss networks: files, or names of published ones; layers are looked up in
     order.
     """
+    start: str = ""
+    """The float ONNX file of a finished style to start from, instead of random weights."""
     tier: str = "balanced"
-    steps: int = 8000
-    batch: int = 4
-    crop: int = 224
+    steps: int = 2600
+    batch: int = 6
+    crop: int = 192
     """Side of the crops the losses see, pixels; a multiple of 32."""
     painting_side: int = 640
     """Short side the painting is scaled to, pixels: larger means larger strokes."""
-    style_layers: str = "relu1_1:1 relu2_1:1 relu3_1:1"
-    content_layers: str = "relu2_2:1 relu3_3:1"
-    content: float = 1.0
+    style_layers: str = "relu1_1:0.3 relu2_1:1 relu3_1:1"
+    content_layers: str = "relu2_2:0.7 relu3_3:1"
+    content: float = 1.5
     style: float = 40.0
-    style_shared: float = 0.8
+    style_shared: float = 0.5
     """Part of the style loss taken over the batch as a whole, 0 to 1."""
+    palette: float = 8.0
+    """Weight of the painting's colours."""
     light: float = 1.0
     """Weight of keeping light and shade where they are."""
     variation: float = 0.1
     """Weight of total variation."""
-    equivariance: float = 4.0
+    equivariance: float = 6.0
     """Weight of the paint moving with the picture."""
     lattice: float = 0.0
     """Weight of the energy that repeats every 8 pixels."""
-    freeze_at: float = 0.5
+    blend_from: float = 0.35
+    """Part of the run after which norms begin to forget the single picture."""
+    freeze_at: float = 0.65
     """Part of the run after which norms are constants."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     seed: int = 0
     precision: Precision = "auto"
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -119,8 +127,11 @@ def check(config: TrainConfig) -> None:
         raise TrainingError(
             f"{config.steps} steps of {config.batch} pictures are nothing to train on"
         )
-    if not 0 < config.freeze_at < 1:
-        raise TrainingError(f"norms can't be frozen at {config.freeze_at} of the run: give 0 to 1")
+    if not 0 <= config.blend_from < config.freeze_at < 1:
+        raise TrainingError(
+            f"norms can't be blended from {config.blend_from} to {config.freeze_at} of the run: "
+            "give rising parts from 0 to 1"
+        )
     parse_layers(config.style_layers)
     parse_layers(config.content_layers)
 
@@ -146,6 +157,7 @@ class Objective:
         self.config, self._encoders = config, encoders
         self._style = self._place(parse_layers(config.style_layers))
         self._content = self._place(parse_layers(config.content_layers))
+        self._palette = losses.Palette(painting)
         with torch.no_grad():
             self._targets = {
                 key: losses.gram(value)
@@ -195,6 +207,7 @@ class Objective:
         terms = {
             "content": config.content * content,
             "style": config.style * style,
+            "palette": config.palette * self._palette(shown),
             "light": config.light * losses.light_distance(shown, photos),
             "variation": config.variation * losses.total_variation(painted),
             "lattice": config.lattice * losses.lattice_energy(painted),
@@ -217,10 +230,6 @@ class Trainer:
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self._dtype = pick_dtype(config.precision, device)
-        torch.manual_seed(config.seed)
-        self.network = StyleNet(TIERS[config.tier])
-        _place(self.network, device)
-        self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
         encoders = [load_features(source) for source in config.features]
         for encoder in encoders:
             _place(encoder, device, self._dtype)
@@ -235,6 +244,26 @@ class Trainer:
             config.seed,
             config.augmentation,
         )
+        self.network = self._begin()
+        _place(self.network, device)
+        self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
+
+    def _begin(self) -> StyleNet:
+        """A new network, or that of the style to start from. Raises `TrainingError`."""
+        torch.manual_seed(self.config.seed)
+        shape = TIERS[self.config.tier]
+        if not self.config.start:
+            return StyleNet(shape)
+        try:
+            finished = network_from_onnx(onnx.load(self.config.start))
+        except (OSError, DecodeError, ConversionError) as error:
+            raise TrainingError(f"can't start from {self.config.start}: {error}") from error
+        if finished.shape != shape:
+            raise TrainingError(
+                f"{self.config.start} has other layers than the tier {self.config.tier}: "
+                "start from a style of the same tier"
+            )
+        return unfolded(finished, self._stream.batch(self.config.steps + 2))
 
     @property
     def broken_photos(self) -> list[str]:
@@ -246,15 +275,22 @@ class Trainer:
         NaN.
         """
         for batch in self._stream.batches(self.step, until):
-            if self.step == self._freeze_step and not self.network.frozen:
-                self._freeze()
+            self._set_norms()
             yield self._train_on(
                 batch.to(self.device).contiguous(memory_format=torch.channels_last)
             )
 
-    @property
-    def _freeze_step(self) -> int:
-        return max(1, round(self.config.steps * self.config.freeze_at))
+    def _set_norms(self) -> None:
+        """Blend norms over from the picture's statistics to constants, as far as the run has
+        come.
+        """
+        config, done = self.config, self.step / self.config.steps
+        if done >= config.freeze_at and not self.network.frozen:
+            for norm in self.network.norms():
+                norm.freeze()
+        part = (done - config.blend_from) / (config.freeze_at - config.blend_from)
+        for norm in self.network.norms():
+            norm.blend = min(1.0, max(0.0, part))
 
     def _train_on(self, photos: Tensor) -> dict[str, float]:
         config = self.config
@@ -310,17 +346,6 @@ class Trainer:
             _inner(motion.valid),
         )
 
-    @torch.no_grad()
-    def _freeze(self) -> None:
-        """Replace the statistics of batches by their mean over photos no step sees."""
-        for norm in self.network.norms():
-            norm.record()
-        for index in range(_STATISTICS_BATCHES):
-            batch = self._stream.batch(self.config.steps + index)
-            self._paint(batch.to(self.device).contiguous(memory_format=torch.channels_last))
-        for norm in self.network.norms():
-            norm.freeze()
-
     # --- checkpoints and previews
 
     def save(self, folder: Path) -> None:
@@ -352,8 +377,8 @@ class Trainer:
     @torch.no_grad()
     def preview(self, path: Path) -> Path:
         """Write a picture of a few photos, above, and how they are painted by now, below."""
-        photos = self._stream.batch(self.config.steps + _STATISTICS_BATCHES)
-        more = self._stream.batch(self.config.steps + _STATISTICS_BATCHES + 1)
+        photos = self._stream.batch(self.config.steps)
+        more = self._stream.batch(self.config.steps + 1)
         photos = torch.cat([photos, more])[:_PREVIEW_PHOTOS].to(self.device)
         painted = self._paint(photos.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
         rows = [torch.cat(list(_inner(p)), 2) for p in (photos, painted)]  # (3, S, n*S) each

@@ -20,15 +20,16 @@ SCALE = 2  # drawn larger, then shrunk: soft edges everywhere
 AUDIO_RATE = 44100
 
 
-def texture(height: int, width: int, seed: int, cell: int = 4) -> np.ndarray:
-    """Soft noise, (height, width) float around 0, its amplitude falling with frequency."""
+def texture(height: int, width: int, seed: int, cell: int = 2, stretch: int = 1) -> np.ndarray:
+    """Noise of all sizes from `cell` up, (height, width) float of deviation 1, longer by
+    `stretch`.
+    """
     random = np.random.default_rng(seed)
     total = np.zeros((height, width), np.float32)
-    while cell < max(height, width):
-        coarse = random.normal(size=(max(2, height // cell), max(2, width // cell))).astype(
-            np.float32
-        )
-        total += cell**0.7 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    while cell < max(height, width) / 2:
+        shape = (max(2, height // (cell * stretch)), max(2, width // cell))
+        coarse = random.normal(size=shape).astype(np.float32)
+        total += cell**0.35 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         cell *= 2
     return total / total.std()
 
@@ -49,8 +50,9 @@ class Hills:
 
     def __init__(self) -> None:
         self.height, self.width = HEIGHT * SCALE, WIDTH * SCALE
-        self.noise = texture(self.height, self.width * 2, 1)
-        self.grass = texture(self.height, self.width * 2, 2, cell=2)
+        self.clouds = texture(self.height * 3, self.width * 2, 1, cell=24)[::3]
+        self.grass = texture(self.height, self.width * 2, 2, cell=3, stretch=4)
+        self.leaves = texture(self.height, self.width, 3, cell=4)
 
     def draw(self, time: float) -> np.ndarray:
         """The scene at `time` seconds, RGB float."""
@@ -78,6 +80,7 @@ class Hills:
                 height * (0.74 + 0.04 * math.sin(index * 2.1)),
                 90 + 30 * math.sin(index),
             )
+        self._flowers(picture, time)
         self._walker(picture, time)
         return picture
 
@@ -92,7 +95,7 @@ class Hills:
 
     def _clouds(self, picture: np.ndarray, time: float) -> None:
         shift = int(10 * SCALE * time)
-        band = np.clip(self.noise[:, shift : shift + self.width] - 0.6, 0, 1)
+        band = np.clip(0.9 * self.clouds[:, shift : shift + self.width] - 0.3, 0, 1)
         fade = np.clip(1.2 - 2.4 * np.linspace(0, 1, self.height), 0, 1)[:, None]
         alpha = (band * fade * 0.9)[..., None].astype(np.float32)
         picture[:] = picture * (1 - alpha) + 250 * alpha
@@ -115,8 +118,21 @@ class Hills:
         mask = ((y > edge[None]) * 255).astype(np.uint8)
         shift = int(speed * SCALE * time) % self.width
         slope = 1 + 0.3 * np.clip(np.gradient(edge) * -500, -1, 1)[None]
-        light = (slope + 0.16 * self.grass[:, shift : shift + self.width]).astype(np.float32)
+        strength = (0.05, 0.12, 0.22)[layer]
+        light = (slope + strength * self.grass[:, shift : shift + self.width]).astype(np.float32)
         shaded(picture, mask, colour, light)
+
+    def _flowers(self, picture: np.ndarray, time: float) -> None:
+        random = np.random.default_rng(9)
+        for _ in range(260):
+            depth = random.uniform(0, 1)
+            x = (random.uniform(0, 2 * self.width) - (60 + 60 * depth) * SCALE * time) % (
+                2 * self.width
+            )
+            y = self.height * (0.86 + 0.13 * depth)
+            colour = ((230, 60, 70), (250, 220, 80), (240, 240, 250))[int(random.integers(3))]
+            radius = int((1.5 + 2.5 * depth) * SCALE)
+            cv2.circle(picture, (int(x), int(y)), radius, colour, -1, cv2.LINE_AA)
 
     def _tree(self, picture: np.ndarray, x: float, y: float, size: float) -> None:
         size *= SCALE / 2
@@ -132,7 +148,7 @@ class Hills:
                 int(y - size * 0.75 + size * 0.2 * math.sin(angle)),
             )
             cv2.circle(crown, centre, int(size * 0.2), 255, -1)
-        lit = 1 + 0.3 * self.noise[:, : self.width] * 0.6
+        lit = 1 + 0.35 * self.leaves
         shaded(picture, crown, (50, 110, 45), lit.astype(np.float32))
 
     def _walker(self, picture: np.ndarray, time: float) -> None:
@@ -193,13 +209,14 @@ class Portrait:
 
     def __init__(self) -> None:
         self.height, self.width = HEIGHT * SCALE, WIDTH * SCALE
-        self.noise = texture(self.height, self.width, 5)
+        self.noise = texture(self.height, self.width, 5, cell=6)
+        self.strands = texture(self.height, self.width, 6, cell=3, stretch=8)
 
     def draw(self, time: float) -> np.ndarray:
         """The scene at `time` seconds, RGB float."""
         height, width = self.height, self.width
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-        wall = 1 - 0.35 * x[..., None] / width + 0.04 * self.noise[..., None]
+        wall = 1 - 0.35 * x[..., None] / width + 0.08 * self.noise[..., None]
         picture = np.array([150, 120, 95], np.float32) * wall
         window = np.zeros((height, width), np.uint8)
         cv2.rectangle(
@@ -246,11 +263,14 @@ class Portrait:
             )
             shaded(picture, mask, colour, light)
 
-        blob((0, 6.3), (4.4, 3.4), (60, 90, 120))  # jacket
-        blob((0, -0.3), (2.35, 3.0), (75, 45, 30))  # hair behind
+        weave = (side * (1 + 0.12 * self.noise)).astype(np.float32)
+        blob((0, 6.3), (4.4, 3.4), (60, 90, 120), weave)  # jacket
+        hair = (side * (1 + 0.25 * self.strands)).astype(np.float32)
+        blob((0, -0.3), (2.35, 3.0), (85, 52, 34), hair)  # behind
         blob((0, 2.6), (0.95, 1.3), (205, 155, 125))  # neck
-        blob((0, 0), (1.9, 2.5), (230, 180, 150))  # face
-        blob((0, -1.9), (2.0, 1.1), (80, 48, 32))  # fringe
+        skin = (side * (1 + 0.03 * self.noise)).astype(np.float32)
+        blob((0, 0), (1.9, 2.5), (230, 180, 150), skin)  # face
+        blob((0, -1.9), (2.0, 1.1), (90, 55, 36), hair)  # fringe
         plain = np.ones_like(side)
         blink = 0.05 if math.sin(time * 2.9) > 0.97 else 0.2
         for s in (-1, 1):

@@ -134,7 +134,7 @@ def test_outliers_do_not_cost_everybody_bits(network: StyleNet) -> None:
     wild = [p.clone() for p in calm]
     wild[0][..., 10, 10] = 40.0
     before, after = calibrate(network, calm), calibrate(network, wild)
-    assert after.of("relu_stem")[0] < 8 * before.of("relu_stem")[0]
+    assert after.of("relu_stem")[0] < 16 * before.of("relu_stem")[0]
 
 
 def test_a_style_file_gives_its_network_back(

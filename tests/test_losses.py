@@ -112,3 +112,27 @@ def test_numbers_that_are_none_are_found() -> None:
     assert losses.finite(good)
     assert not losses.finite({**good, "b": torch.tensor(float("nan"))})
     assert not losses.finite({**good, "b": torch.tensor(float("inf"))})
+
+
+def test_the_palette_is_what_counts_not_where_it_lies() -> None:
+    torch.manual_seed(0)
+    painting = torch.rand(1, 3, 64, 64) * torch.tensor([1.0, 0.5, 0.2])[:, None, None]
+    palette = losses.Palette(painting)
+    cells = painting.unfold(2, 4, 4).unfold(3, 4, 4)  # (1, 3, 16, 16, 4, 4)
+    order = torch.randperm(16)
+    moved = cells[:, :, order].permute(0, 1, 2, 4, 3, 5).reshape(1, 3, 64, 64)
+    assert float(palette(painting)) == pytest.approx(0, abs=1e-9)
+    assert float(palette(moved)) == pytest.approx(0, abs=1e-9)
+    # the batch as a whole has the colours: each picture may have its own
+    halves = torch.cat([moved[..., :32, :], moved[..., 32:, :]])
+    assert float(palette(halves)) == pytest.approx(0, abs=1e-9)
+    grey = painting.mean(1, keepdim=True).expand(1, 3, 64, 64)
+    assert float(palette(grey)) > 0.5
+    assert float(palette(painting.flip(1))) > 0.5
+
+
+def test_a_grey_painting_has_a_palette_too() -> None:
+    painting = torch.rand(1, 1, 64, 64).expand(1, 3, 64, 64)
+    palette = losses.Palette(painting)
+    assert float(palette(painting)) == pytest.approx(0, abs=1e-9)
+    assert float(palette(torch.rand(2, 3, 64, 64))) < 100

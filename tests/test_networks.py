@@ -17,6 +17,7 @@ from stylize_video.export.networks import (
     UpConvNorm,
     pad_picture,
     reflected_margin,
+    unfolded,
 )
 
 SMALL = Shape(half=4, quarter=8, body=8, quarter_blocks=1, body_blocks=2)
@@ -30,10 +31,9 @@ def frozen(shape: Shape) -> StyleNet:
     """A network with random weights whose norms were frozen on random pictures."""
     torch.manual_seed(0)
     network = StyleNet(shape)
-    for norm in network.norms():
-        norm.record()
     with torch.no_grad():
-        network(torch.rand(2, 3, 64, 64))
+        for _ in range(100):
+            network(torch.rand(2, 3, 64, 64))
     for norm in network.norms():
         norm.weight.data.uniform_(0.5, 1.5)
         norm.bias.data.uniform_(-0.2, 0.2)
@@ -48,7 +48,7 @@ def test_tiers_have_their_size(tier: str, millions: float) -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (64, 40), (16, 128)])
 def test_pictures_keep_their_size(size: tuple[int, int]) -> None:
-    network = StyleNet(SMALL)
+    network = frozen(SMALL)
     assert network(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
 
@@ -77,18 +77,47 @@ def test_nothing_depends_on_the_rest_of_a_frame_once_frozen() -> None:
 def test_norms_that_are_not_frozen_do_not_fold() -> None:
     with pytest.raises(RuntimeError, match="freeze it first"):
         StyleNet(SMALL).folded()
-    with pytest.raises(RuntimeError, match="without statistics"):
-        Norm(3).freeze()
 
 
-def test_a_frozen_norm_computes_what_it_did_on_average() -> None:
+def test_a_frozen_norm_computes_what_it_did_when_blended_over() -> None:
     norm = Norm(5)
-    norm.record()
     batch = torch.randn(4, 5, 16, 16) * torch.arange(1, 6)[:, None, None] + 3
-    norm(batch)
+    for _ in range(300):
+        norm(batch)
+    own, norm.blend = norm(batch), 1.0
+    blended = norm(batch)
+    # pictures of one kind: their mean statistics are nearly those of each
+    torch.testing.assert_close(blended, own, atol=0.5, rtol=0)
+    assert not torch.equal(blended, own)
+    norm.eval()
     before = norm(batch)
     norm.freeze()
     torch.testing.assert_close(norm(batch), before, atol=1e-4, rtol=1e-4)
+
+
+def test_norms_blend_halfway() -> None:
+    norm = Norm(3).eval()
+    batch = 2 * torch.randn(2, 3, 8, 8) + 1
+    own = norm(batch)
+    norm.blend = 1.0
+    constant = norm(batch)
+    norm.blend = 0.25
+    torch.testing.assert_close(norm(batch), 0.75 * own + 0.25 * constant)
+
+
+def test_unfolding_gives_a_network_that_goes_on_from_there() -> None:
+    """Blended over wholly, it paints what the folded one paints; so it does after freezing."""
+    folded = frozen(SMALL).folded()
+    photos = torch.rand(4, 3, 64, 64)
+    network = unfolded(folded, photos).eval()
+    assert not network.frozen
+    for norm in network.norms():
+        norm.blend = 1.0
+    with torch.no_grad():
+        torch.testing.assert_close(network(photos), folded(photos), atol=1e-3, rtol=1e-3)
+        for norm in network.norms():
+            norm.freeze()
+        torch.testing.assert_close(network.folded()(photos), folded(photos), atol=1e-3, rtol=1e-3)
 
 
 def test_up_convolution_is_bilinear_doubling_and_a_convolution() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -21,6 +22,8 @@ from stylize_video.export.data import (
     load_painting,
 )
 from stylize_video.export.errors import DataError, TrainingError
+from stylize_video.export.onnx import export_onnx
+from stylize_video.export.quantize import round_weights
 from stylize_video.export.train import TrainConfig, Trainer, parse_layers, read_config, train
 
 CPU = torch.device("cpu")
@@ -77,7 +80,9 @@ def state_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_brings_the_style_closer(config: TrainConfig) -> None:
-    longer = dataclasses.replace(config, steps=60, freeze_at=0.5, learning_rate=5e-3)
+    longer = dataclasses.replace(
+        config, steps=60, blend_from=0.3, freeze_at=0.5, learning_rate=5e-3
+    )
     trainer = Trainer(longer, CPU)
     curve = [terms["style"] for terms in trainer.run(60)]
     assert trainer.network.frozen
@@ -128,6 +133,28 @@ def test_a_run_leaves_previews_checkpoints_and_a_record(
     assert read_config(tmp_path / "run") == config
 
 
+def test_a_run_can_start_from_a_finished_style(config: TrainConfig, tmp_path: Path) -> None:
+    """Norms blended over, the new run's network paints what the finished one paints."""
+    finished = train(config, tmp_path / "run", device="cpu").folded()
+    file = tmp_path / "style.onnx"
+    round_weights(finished)
+    onnx.save(export_onnx(finished), file)
+    trainer = Trainer(dataclasses.replace(config, start=str(file)), CPU)
+    photos = trainer._stream.batch(config.steps + 2)
+    for norm in trainer.network.eval().norms():
+        norm.blend = 1.0
+    with torch.no_grad():
+        painted, expected = trainer.network(photos), finished(photos)
+    assert float((painted - expected).abs().mean()) < 0.02 * float(expected.std())
+    assert not trainer.network.frozen
+    other = dataclasses.replace(config, start=str(file), tier="balanced")
+    with pytest.raises(TrainingError, match="has other layers than the tier balanced"):
+        Trainer(other, CPU)
+    file.write_bytes(b"no model")
+    with pytest.raises(TrainingError, match="can't start from"):
+        Trainer(dataclasses.replace(config, start=str(file)), CPU)
+
+
 def test_the_seed_decides(config: TrainConfig) -> None:
     def first_losses(seed: int) -> dict[str, float]:
         return next(iter(Trainer(dataclasses.replace(config, seed=seed), CPU).run(8)))
@@ -159,7 +186,9 @@ def test_losses_that_are_no_numbers_stop_the_run(
         ({"crop": 100}, "give a multiple of 32 from 64"),
         ({"painting_side": 32}, "a painting of 32 pixels is smaller than the crop of 64"),
         ({"steps": 0}, "0 steps"),
-        ({"freeze_at": 1.5}, "can't be frozen at 1.5"),
+        ({"freeze_at": 1.5}, "can't be blended from 0.35 to 1.5"),
+        ({"blend_from": 0.7}, "can't be blended from 0.7 to 0.65"),
+        ({"start": "nowhere.onnx"}, "can't start from nowhere.onnx: .*No such file"),
         ({"style_layers": "relu1_1:x"}, "is not a list of layers"),
         ({"style_layers": ""}, "at least one layer"),
         ({"content_layers": "relu9_9"}, "no loss network has a layer 'relu9_9'"),

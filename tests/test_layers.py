@@ -1,0 +1,150 @@
+"""The architecture, held by the imports themselves."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# module -> the modules of this half it may import, besides errors, colour, frame and _optional
+ALLOWED = {
+    "realtime": {
+        "errors": set(),
+        "colour": set(),
+        "frame": {"colour"},
+        "_optional": {"errors"},
+        "channel": set(),
+        "metrics": set(),
+        "catalogue": {"errors"},
+        "engines": {"catalogue"},
+        "sources": set(),
+        "sinks": set(),
+        "stylizer": {"engines"},
+        "pipeline": {"channel", "sinks", "sources"},
+        "image": {"catalogue", "engines", "sinks", "sources"},
+        "video": {
+            "catalogue", "engines", "metrics", "pipeline", "sinks", "sources", "stylizer",
+        },
+        "_console": {"pipeline"},
+        "bench": {"catalogue", "engines", "metrics", "sinks", "sources", "video"},
+        "cli": {
+            "_console", "bench", "catalogue", "engines", "image", "pipeline", "sinks", "sources",
+            "video",
+        },
+        "__init__": {
+            "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer",
+        },
+    },
+    "export": {
+        "errors": set(),
+        "_encoders": set(),
+        "_machine": set(),
+        "losses": set(),
+        "metrics": set(),
+        "networks": set(),
+        "card": set(),
+        "features": {"_encoders"},
+        "data": set(),
+        "quantize": {"networks"},
+        "onnx": {"networks", "quantize"},
+        "verify": {"metrics", "networks", "onnx"},
+        "train": {"_encoders", "_machine", "data", "features", "losses", "networks", "onnx"},
+        "style": {"card", "data", "networks", "onnx", "quantize", "train", "verify"},
+        "cli": {"style", "train"},
+        "__init__": set(),
+    },
+}  # fmt: skip
+EVERYWHERE = {"errors", "colour", "frame", "_optional"}
+OPTIONAL = {"openvino", "torch", "aiortc", "pyvirtualcam", "ray", "tensorrt", "onnxscript"}
+FILES = [p for half in ALLOWED for p in sorted((ROOT / half).rglob("*.py"))]
+
+
+def unit(path: Path) -> tuple[str, str]:
+    """The half a file belongs to, and its module or sub-package there."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0], parts[1]
+
+
+def imports(path: Path) -> list[tuple[ast.stmt, str, bool]]:
+    """Each import: its statement, the absolute dotted name, and whether it stands in a function."""
+    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for child in ast.walk(node)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node, alias.name, id(node) in inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            if node.level and not node.module:
+                found += [(node, f"{name}.{a.name}", id(node) in inside) for a in node.names]
+            else:
+                found.append((node, name, id(node) in inside))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    half, module = unit(path)
+    assert module in ALLOWED[half], f"say in this test what {half}/{module} may import"
+    for _, name, _ in imports(path):
+        first, _, rest = name.partition(".")
+        if first not in ALLOWED:
+            continue
+        assert first == half, f"{path} imports the other half: {name}"
+        target = rest.partition(".")[0]
+        if target and target != module:
+            allowed = ALLOWED[half][module] | EVERYWHERE
+            assert target in allowed, f"{path} may not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_our_own_modules_are_imported_relatively(path: Path) -> None:
+    for _, name, _ in imports(path):
+        assert not name.startswith("stylize_video"), f"{path}: {name}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if unit(p)[0] == "realtime"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_optional_packages_stay_in_their_adapters(path: Path) -> None:
+    for _, name, inside in imports(path):
+        package = name.partition(".")[0]
+        if package in OPTIONAL:
+            assert inside, f"{path} imports {name} at the top"
+        if package in ("onnxruntime", "onnx"):
+            # heavy: a program that only lists styles need not wait for them
+            assert inside, f"{path} imports {name} at the top"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_readable(path: Path) -> None:
+    limit = 600 if path.name == "cli.py" else 500
+    assert len(path.read_text().splitlines()) <= limit
+
+
+def test_only_the_program_prints_and_exits() -> None:
+    for path in FILES:
+        if path.name == "cli.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("print", "exit", "quit", "sys.exit"), f"{path}: {called}"
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    import stylize_video.realtime as package
+
+    assert sorted(package.__all__) == sorted(set(package.__all__))
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert "torch" not in {m.partition(".")[0] for m in vars(package)}
+    assert sys.modules["stylize_video.realtime"] is package

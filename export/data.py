@@ -23,6 +23,7 @@ PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 MAX_SHIFT: Final = 16
 _AHEAD: Final = 2
 _READ_TRIES: Final = 20
+_MAX_CAMERA_NOISE: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,7 @@ class PhotoStream:
         if random.random() < 0.5:
             crop = crop[:, ::-1]
         if random.random() < options.flat_share:
-            # no more than a soft gradient of the photo's own colours
-            crop = cv2.resize(  # type: ignore[assignment]
-                cv2.resize(crop, (3, 3), interpolation=cv2.INTER_AREA),
-                (side, side),
-                interpolation=cv2.INTER_CUBIC,
-            )
+            crop = _emptied(crop, random)
         brightness, contrast = (
             random.uniform(*options.brightness),
             random.uniform(*options.contrast),
@@ -147,6 +143,17 @@ class PhotoStream:
                 self.broken.setdefault(str(path))
                 problem = error
         raise DataError(f"{_READ_TRIES} photos in a row can't be read, the last: {problem}")
+
+
+def _emptied(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Nothing but one colour of the crop, or a soft gradient of a few, under a camera's noise."""
+    cells = int(random.integers(1, 4))
+    colours = cv2.resize(crop, (cells, cells), interpolation=cv2.INTER_AREA).reshape(
+        cells, cells, 3
+    )
+    smooth = cv2.resize(colours, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    noise = random.normal(0, random.uniform(0, _MAX_CAMERA_NOISE), crop.shape)
+    return np.clip(np.rint(smooth + noise), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)

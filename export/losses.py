@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CELL: Final = 8
-_WINDOW_CELLS: Final = 4
 _LUMA: Final = (0.299, 0.587, 0.114)
 
 
@@ -64,24 +63,17 @@ def out_of_range(pictures: Tensor) -> Tensor:
 
 
 def lattice_energy(pictures: Tensor) -> Tensor:
-    """Energy of what repeats every 8 pixels within windows of 32: the pattern of an 8-pixel
-    lattice.
+    """Energy of what repeats every 8 pixels all over a picture: the pattern of an 8-pixel lattice.
 
-    Strokes that follow the picture average out over a window's 16 cells; a pattern doesn't. H and W
-    are multiples of 32. (B, 3, H, W) -> scalar
+    Strokes that follow the picture average out over its hundreds of cells; a pattern doesn't. H and
+    W are multiples of 8. (B, 3, H, W) -> scalar
     """
-    luma = pictures.mean(1, keepdim=True)
-    smooth = F.interpolate(F.avg_pool2d(luma, CELL), scale_factor=CELL, mode="bilinear")
-    fine = luma - smooth
-    batch, _, height, width = fine.shape
-    span = CELL * _WINDOW_CELLS
-    # (B, 1, H, W) -> (B, windows, cells, phase, windows, cells, phase) -> mean over the cells of a
-    # window
-    cells = fine.view(
-        batch, height // span, _WINDOW_CELLS, CELL, width // span, _WINDOW_CELLS, CELL
-    )
-    pattern = cells.mean((2, 5))
-    return (pattern - pattern.mean((2, 4), keepdim=True)).pow(2).mean()
+    smooth = F.interpolate(F.avg_pool2d(pictures, CELL), scale_factor=CELL, mode="bilinear")
+    batch, channels, height, width = pictures.shape
+    # (B, 3, H, W) -> (B, 3, cells, phase, cells, phase) -> mean over the cells
+    cells = (pictures - smooth).reshape(batch, channels, height // CELL, CELL, width // CELL, CELL)
+    pattern = cells.mean((2, 4))
+    return (pattern - pattern.mean((2, 3), keepdim=True)).pow(2).mean()
 
 
 def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
@@ -95,7 +87,8 @@ def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
         weights = pictures.new_tensor(_LUMA)[:, None, None]
         luma = F.avg_pool2d((pictures * weights).sum(1, keepdim=True), CELL)
         centred = luma - luma.mean((2, 3), keepdim=True)
-        return centred / (centred.pow(2).mean((2, 3), keepdim=True).sqrt() + 0.05)
+        # inside the root: of nothing, it would have an infinite slope
+        return centred / (centred.pow(2).mean((2, 3), keepdim=True) + 0.05**2).sqrt()
 
     return (standardised(painted) - standardised(photos)).pow(2).mean()
 

@@ -17,6 +17,7 @@ Painter = Callable[[Tensor], Tensor]
 _BLUR_SIGMA: Final = 6.0
 _PERIODS: Final = (4, 8)
 _BORDER: Final = 16
+_CAMERA_NOISE: Final = 2 / 255
 FLAT_COLOURS: Final = (
     (0.5, 0.5, 0.5),
     (0.8, 0.75, 0.7),
@@ -62,15 +63,20 @@ def grid_score(picture: NDArray[np.uint8]) -> float:
             centre = fine.shape[axis] // period
             around = [centre + sign * distance for distance in (3, 4, 5, 6) for sign in (-1, 1)]
             neighbours = np.mean([power[i] for i in around if 0 <= i < len(power)])
-            worst = max(worst, float(power[centre] / (neighbours + 1e-3)))
+            # rounding to 8 bits alone has this much: less can't be told from it
+            rounding = fine.shape[axis] / 12
+            worst = max(worst, float(power[centre] / (neighbours + rounding)))
     return worst
 
 
 def flat_pictures(side: int = 256) -> list[Tensor]:
-    """Pictures of one colour each, (1, 3, side, side) float in 0..1."""
-    return [
-        torch.tensor(c).view(1, 3, 1, 1).expand(1, 3, side, side).contiguous() for c in FLAT_COLOURS
-    ]
+    """Pictures of one colour each under the noise of a camera, (1, 3, side, side) float in 0..1.
+
+    Without noise, a network without borders paints one colour, and there is nothing to measure.
+    """
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3, side, side, generator=random) * _CAMERA_NOISE
+    return [(torch.tensor(c).view(1, 3, 1, 1) + noise).clamp(0, 1) for c in FLAT_COLOURS]
 
 
 def to_picture(painted: Tensor) -> NDArray[np.uint8]:

@@ -11,13 +11,15 @@ are fastest::
     frame ─s2d─ 12@1/2 ─conv─ half@1/2 ─conv/2─ quarter@1/4 ─conv/2─ body@1/8 ─blocks─┐
     painting ─d2s─ 12@1/2 ─conv─ half@1/2 ─d2s(+half)─ blocks@1/4 ─d2s(+quarter)──────┘
 
-Every kept activation follows a ReLU, so that 8-bit tensors need no zero point and zero padding is
-exact.
+Every kept activation follows a ReLU, so that 8-bit tensors need no zero point. Borders repeat the
+last row and column, all the way down: zeros would tell the network where the frame ends, and it
+paints that. Only the last two layers, at half resolution, see zeros: they reach 4 pixels, and
+`MARGIN` pixels are cut off.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, cast
+from dataclasses import astuple, dataclass
+from typing import Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +28,13 @@ from torch.nn import functional as F
 STRIDE: Final = 8
 _MOMENTUM: Final = 0.03
 _EPSILON: Final = 1e-5
-MARGIN: Final = 16
-"""Pixels of reflected border a picture gets before it is painted, cut off again afterwards."""
+MARGIN: Final = 8
+"""Pixels of repeated border a picture gets before it is painted, cut off again afterwards."""
+STEM_RING: Final = 2
+"""Further pixels of repeated border, which the first convolution takes off."""
+Border = Literal["none", "edge", "zero"]
+"""What a convolution sees beyond its input: nothing (the output shrinks), the last row and column
+again, or zeros."""
 
 
 @dataclass(frozen=True)
@@ -110,37 +117,51 @@ class Conv(nn.Module):
     depth-to-space.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, stride: int, shuffle: int) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, stride: int, shuffle: int, border: Border
+    ) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-        self.stride, self.shuffle, self.padding = stride, shuffle, (weight.shape[-1] - 1) // 2
+        self.stride, self.shuffle, self.border = stride, shuffle, border
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H * shuffle / stride, …)
-        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        x = _convolve(x, self.weight, self.bias, self.stride, self.border)
         return F.pixel_shuffle(x, self.shuffle) if self.shuffle > 1 else x
 
 
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, border: Border
+) -> Tensor:
+    if border == "edge":
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(x, weight, bias, stride, 1 if border == "zero" else 0)
+
+
 class ConvNorm(nn.Module):
-    """A convolution without bias, then `Norm`; zero padding, half the picture's side for stride 2.
+    """A convolution without bias, then `Norm`.
 
     Stride 2 takes 4x4 kernels, which are centred on the pixels they merge, as depth-to-space is.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, stride: int = 1, border: Border = "edge"
+    ) -> None:
         super().__init__()
         kernel = 3 if stride == 1 else 4
-        self.stride = stride
+        self.stride, self.border = stride, border
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.norm = Norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H / stride, W / stride)
-        return cast(Tensor, self.norm(F.conv2d(x, self.weight, None, self.stride, 1)))
+        x = _convolve(x, self.weight, None, self.stride, self.border)
+        return cast(Tensor, self.norm(x))
 
     def fold(self) -> Conv:
         """The same map as one convolution; the norm must be frozen."""
         scale, bias = _frozen_affine(self.norm)
-        return Conv(self.weight.detach() * scale[:, None, None, None], bias, self.stride, 1)
+        weight = self.weight.detach() * scale[:, None, None, None]
+        return Conv(weight, bias, self.stride, 1, self.border)
 
 
 class UpConvNorm(nn.Module):
@@ -152,6 +173,9 @@ class UpConvNorm(nn.Module):
     pattern can repeat with the lattice. A free sub-pixel convolution (Shi 2016) costs the same and
     paints one.
     """
+
+    stride: Final = 1
+    border: Border = "edge"
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -165,19 +189,23 @@ class UpConvNorm(nn.Module):
         return _tied(self.weight, cast(Tensor, self.polyphase))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, 2H, 2W)
-        x = F.conv2d(x, self.kernel(), None, 1, 1)
+        x = _convolve(x, self.kernel(), None, 1, self.border)
         return cast(Tensor, self.norm(F.pixel_shuffle(x, 2)))  # (B, O*4, H, W) -> (B, O, 2H, 2W)
 
     def fold(self) -> Conv:
         """The same map as one convolution with depth-to-space; the norm must be frozen."""
         scale, bias = (v.repeat_interleave(4) for v in _frozen_affine(self.norm))
-        return Conv(self.kernel().detach() * scale[:, None, None, None], bias, 1, 2)
+        weight = self.kernel().detach() * scale[:, None, None, None]
+        return Conv(weight, bias, 1, 2, self.border)
 
 
 class Head(nn.Module):
     """The last layer, to the painting's own resolution: doubling and convolution in one, as in
     `UpConvNorm`, without norm. Left free, its sub-pixels would dither with a period of 2 pixels.
     """
+
+    stride: Final = 1
+    border: Border = "zero"
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -192,11 +220,13 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, 3, 2H, 2W)
         # (B, 12, H, W) -> (B, 3, 2H, 2W)
-        return F.pixel_shuffle(F.conv2d(x, self.kernel(), None, 1, 1), 2) + self.bias[:, None, None]
+        x = F.pixel_shuffle(_convolve(x, self.kernel(), None, 1, self.border), 2)
+        return x + self.bias[:, None, None]
 
     def fold(self) -> Conv:
         """The same map with a bias for every sub-pixel."""
-        return Conv(self.kernel().detach(), self.bias.detach().repeat_interleave(4), 1, 2)
+        bias = self.bias.detach().repeat_interleave(4)
+        return Conv(self.kernel().detach(), bias, 1, 2, self.border)
 
 
 class Block(nn.Module):
@@ -213,10 +243,13 @@ class Block(nn.Module):
 
 
 class Entry(nn.Module):
-    """Space-to-depth of the centred picture: (B, 3, H, W) -> (B, 12, H/2, W/2)."""
+    """Space-to-depth, with a ring of cells more for the stem to take off again.
+
+    (B, 3, H, W) -> (B, 12, H/2 + 2, W/2 + 2)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, 2)
+        return F.pixel_unshuffle(F.pad(x, (STEM_RING,) * 4, mode="replicate"), 2)
 
 
 class StyleNet(nn.Module):
@@ -228,7 +261,7 @@ class StyleNet(nn.Module):
         super().__init__()
         self.shape = shape
         self.entry = Entry()
-        self.stem: nn.Module = ConvNorm(12, shape.half)
+        self.stem: nn.Module = ConvNorm(12, shape.half, border="none")
         self.down4: nn.Module = ConvNorm(shape.half, shape.quarter, stride=2)
         self.down8: nn.Module = ConvNorm(shape.quarter, shape.body, stride=2)
         self.body = nn.Sequential(*(Block(shape.body) for _ in range(shape.body_blocks)))
@@ -236,7 +269,7 @@ class StyleNet(nn.Module):
         self.merge4: nn.Module = ConvNorm(shape.quarter, shape.quarter)
         self.quarter = nn.Sequential(*(Block(shape.quarter) for _ in range(shape.quarter_blocks)))
         self.up2: nn.Module = UpConvNorm(shape.quarter, shape.half)
-        self.merge2: nn.Module = ConvNorm(shape.half, shape.half)
+        self.merge2: nn.Module = ConvNorm(shape.half, shape.half, border="zero")
         self.head: nn.Module = Head(shape.half)
         self.relu_stem, self.relu_down4, self.relu_down8 = nn.ReLU(), nn.ReLU(), nn.ReLU()
         self.relu_up4, self.relu_merge4 = nn.ReLU(), nn.ReLU()
@@ -311,6 +344,36 @@ def _tied(weight: Tensor, polyphase: Tensor) -> Tensor:
     return phases.reshape(outputs * 4, inputs, 3, 3)  # (O, 2, 2, I, 3, 3) -> (O*4, I, 3, 3)
 
 
+@torch.no_grad()
+def grown(folded: StyleNet, shape: Shape) -> StyleNet:
+    """A folded network with more channels or blocks that paints the same (Net2Net, Chen 2016).
+
+    What is new has random weights where it reads and zeros where it is read, so that training can
+    take it up. Raises `ValueError` where the new shape is smaller in anything.
+    """
+    old, new = (astuple(s) for s in (folded.shape, shape))
+    if any(a > b for a, b in zip(old, new, strict=True)):
+        raise ValueError(f"{folded.shape} does not fit into {shape}")
+    network = StyleNet(shape)
+    for norm in network.norms():
+        norm.frozen = torch.ones_like(norm.frozen)
+    network = network.folded()
+    present = {name: m for name, m in folded.named_modules() if isinstance(m, Conv)}
+    for name, conv in network.named_modules():
+        if not isinstance(conv, Conv):
+            continue
+        if name not in present:
+            if name.endswith(".second"):
+                conv.weight.zero_()
+            continue
+        known = present[name]
+        outputs, inputs = known.weight.shape[:2]
+        conv.weight[:outputs].zero_()
+        conv.weight[:outputs, :inputs] = known.weight
+        conv.bias[:outputs] = known.bias
+    return network
+
+
 def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
     """The high-resolution kernel, (O, I, 3, 3), of a low-resolution one, (O*4, I, 3, 3): the
     least-squares inverse of `_tied`.
@@ -325,20 +388,19 @@ def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
 
 
 def pad_picture(pictures: Tensor) -> Tensor:
-    """What the exported graph does first: the last row and column repeated up to a multiple of
-    the stride, then `MARGIN` pixels reflected on every side (fewer where the picture is too small).
+    """What the exported graph does first: the last rows and columns repeated, `MARGIN` pixels on
+    every side, and further below and on the right up to a multiple of the stride.
 
-    (B, 3, H, W) -> (B, 3, H' + 2 m, W' + 2 n)
+    (B, 3, H, W) -> (B, 3, H' + 2 * MARGIN, W' + 2 * MARGIN)
     """
     height, width = pictures.shape[2:]
-    whole = F.pad(pictures, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    rows, columns = (reflected_margin(side) for side in whole.shape[2:])
-    return F.pad(whole, (columns, columns, rows, rows), mode="reflect")
+    sides = (MARGIN, MARGIN + -width % STRIDE, MARGIN, MARGIN + -height % STRIDE)
+    return F.pad(pictures, sides, mode="replicate")
 
 
-def reflected_margin(side: int) -> int:
-    """Pixels that can be reflected at a side of this length, a multiple of the stride."""
-    return min(MARGIN, (side - 1) // STRIDE * STRIDE)
+def crop_painting(painted: Tensor, height: int, width: int) -> Tensor:
+    """The part of a painted `pad_picture` that shows the picture."""
+    return painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
 
 def _fold_children(source: nn.Module, target: nn.Module) -> None:
@@ -346,11 +408,10 @@ def _fold_children(source: nn.Module, target: nn.Module) -> None:
         if isinstance(child, ConvNorm | UpConvNorm | Head):
             setattr(target, name, child.fold())
         elif isinstance(child, Conv):
-            setattr(
-                target,
-                name,
-                Conv(child.weight.clone(), child.bias.clone(), child.stride, child.shuffle),
+            copy = Conv(
+                child.weight.clone(), child.bias.clone(), child.stride, child.shuffle, child.border
             )
+            setattr(target, name, copy)
         else:
             _fold_children(child, getattr(target, name))
 

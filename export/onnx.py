@@ -1,7 +1,7 @@
 """Writes a style network as one self-contained ONNX file, in float or in 8 bits.
 
 Input ``frame`` and output ``painted`` are uint8 (1, height, width, 3), RGB, of any size: the graph
-itself pads to its stride and by a reflected margin (so that zero padding never shows), scales,
+itself repeats its borders and pads to its stride, scales,
 paints, rounds, clips and crops. Weights are stored as 8-bit integers with a scale for every output
 channel in both variants; what differs is the arithmetic. In the 8-bit variant (QDQ: QuantizeLinear
 and DequantizeLinear around every operator) runtimes fuse each convolution into one integer kernel.
@@ -26,6 +26,7 @@ from torch import Tensor
 from .errors import ConversionError
 from .networks import (
     MARGIN,
+    STEM_RING,
     STRIDE,
     Block,
     Conv,
@@ -78,10 +79,10 @@ def network_from_onnx(model: onnx.ModelProto) -> StyleNet:
         if not isinstance(module, ConvNorm | UpConvNorm | Head):
             continue
         weight, bias = _torch_weights(name, constants)
-        stride = module.stride if isinstance(module, ConvNorm) else 1
         shuffle = 1 if isinstance(module, ConvNorm) else 2
         parent = network.get_submodule(name.rpartition(".")[0])
-        setattr(parent, name.rpartition(".")[2], Conv(weight, bias, stride, shuffle))
+        folded = Conv(weight, bias, module.stride, shuffle, module.border)
+        setattr(parent, name.rpartition(".")[2], folded)
     return network.eval()
 
 
@@ -92,13 +93,14 @@ class _Graph:
         self._network, self._ranges = network, ranges
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._stored: dict[str, tuple[str, float, int]] = {}  # 8-bit tensors by what reads them
         self._count = 0
 
     def model(self, output: Output) -> onnx.ModelProto:
         height, width = self._sides("frame")
-        padded, margins = self._pad("frame", (height, width))
-        painted = self._network_nodes(padded, self._sides(padded), output)
-        corner = self._node("Concat", *margins, axis=0)
+        padded, sides = self._pad("frame", (height, width))
+        painted = self._network_nodes(padded, sides, output)
+        corner = self._constant(np.array([MARGIN, MARGIN], np.int64))
         end = self._node("Add", corner, self._node("Concat", height, width, axis=0))
         axes = self._constant(np.array([1, 2], np.int64))
         self._node("Slice", painted, corner, end, axes, name="painted")
@@ -148,8 +150,9 @@ class _Graph:
         return self._quantized(name, y)
 
     def _raw_conv(self, name: str, x: str, conv: Conv) -> str:
-        weight, bias = _weights(name, conv)
-        integers, scale = quantize_weight(weight)
+        weight, bias = _array(conv.weight), _array(conv.bias)
+        integers, scale = quantize_weight(weight, conv.shuffle**2)
+        integers, scale, bias = (_in_onnx_order(name, conv, v) for v in (integers, scale, bias))
         stored = self._constant(integers, f"{name}.weight")
         if self._ranges is not None:
             in_scale = self._ranges.input_scale(name)
@@ -174,6 +177,8 @@ class _Graph:
             w = self._node("Mul", as_float, spread)
             b = self._constant(bias, f"{name}.bias")
         kernel = int(weight.shape[-1])
+        if conv.border == "edge":
+            x = self._edged(x)
         return self._node(
             "Conv",
             x,
@@ -181,7 +186,7 @@ class _Graph:
             b,
             kernel_shape=[kernel] * 2,
             strides=[conv.stride] * 2,
-            pads=[conv.padding] * 4,
+            pads=[1 if conv.border == "zero" else 0] * 4,
         )
 
     def _blocks(self, prefix: str, x: str, blocks: Any) -> str:
@@ -234,22 +239,26 @@ class _Graph:
         joined = self._node("Concat", self._int(1), *high, self._int(channels), axis=0)
         return self._node("Reshape", y, joined)
 
-    def _pad(self, frame: str, sides: tuple[str, str]) -> tuple[str, list[str]]:
-        """The padded frame, and the margins above and on the left (see `networks.pad_picture`)."""
-        none = self._int(0)
-        missing, margins = [], []
+    def _pad(self, frame: str, sides: tuple[str, str]) -> tuple[str, tuple[str, str]]:
+        """The padded frame, and the sides of what is painted of it (see `networks.pad_picture`)."""
+        none, ring = self._int(0), self._int(MARGIN + STEM_RING)
+        behind, painted = [], []
         for side in sides:
             over = self._node("Mod", side, self._int(STRIDE))
             short = self._node("Mod", self._node("Sub", self._int(STRIDE), over), self._int(STRIDE))
-            missing.append(short)
-            last = self._node("Sub", self._node("Add", side, short), self._int(1))
-            cells = self._node("Div", last, self._int(STRIDE))
-            wide = self._node("Mul", cells, self._int(STRIDE))
-            margins.append(self._node("Min", wide, self._int(MARGIN)))
-        ends = self._node("Concat", none, none, none, none, none, *missing, none, axis=0)
-        whole = self._node("Pad", frame, ends, mode="edge")
-        around = self._node("Concat", none, *margins, none, none, *margins, none, axis=0)
-        return self._node("Pad", whole, around, mode="reflect"), margins
+            behind.append(self._node("Add", short, ring))
+            whole = self._node("Add", side, short)
+            painted.append(self._node("Add", whole, self._int(2 * MARGIN)))
+        ends = self._node("Concat", none, ring, ring, none, none, *behind, none, axis=0)
+        return self._node("Pad", frame, ends, mode="edge"), (painted[0], painted[1])
+
+    def _edged(self, x: str) -> str:
+        """One more row and column on every side, like the last ones; in 8 bits where there are."""
+        ends = self._constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        if x not in self._stored:
+            return self._node("Pad", x, ends, mode="edge")
+        stored, scale, zero = self._stored[x]
+        return self._dequantized(self._node("Pad", stored, ends, mode="edge"), scale, zero)
 
     # --- quantization
 
@@ -267,9 +276,11 @@ class _Graph:
         )
 
     def _dequantized(self, x: str, scale: float, zero: int = 0) -> str:
-        return self._node(
+        y = self._node(
             "DequantizeLinear", x, self._constant(np.float32(scale)), self._constant(np.uint8(zero))
         )
+        self._stored[y] = x, scale, zero
+        return y
 
     # --- pieces
 
@@ -299,24 +310,20 @@ class _Graph:
         return f"{kind}_{self._count}"
 
 
-def _weights(name: str, conv: Conv) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernel and bias with channels in ONNX's order of sub-pixels.
+def _in_onnx_order(name: str, conv: Conv, values: NDArray[Any]) -> NDArray[Any]:
+    """Kernel, scales or bias of a layer with channels in ONNX's order of sub-pixels.
 
     torch's pixel shuffle orders channels (colour, i, j), ONNX's space-to-depth and the
     channels-last depth-to-space here order them (i, j, colour).
     """
-    weight, bias = _array(conv.weight), _array(conv.bias)
-    if name == "stem":
-        outputs, inputs, height, width = weight.shape
+    if name == "stem" and values.ndim == 4:
+        outputs, inputs, height, width = values.shape
         # (O, 3*2*2, k, k) -> (O, 2*2*3, k, k)
-        weight = weight.reshape(outputs, inputs // 4, 2, 2, height, width).transpose(
-            0, 2, 3, 1, 4, 5
-        )
-        weight = weight.reshape(outputs, inputs, height, width)
+        cells = values.reshape(outputs, inputs // 4, 2, 2, height, width)
+        values = cells.transpose(0, 2, 3, 1, 4, 5).reshape(values.shape)
     if conv.shuffle == 2:
-        order = np.arange(len(bias)).reshape(-1, 2, 2).transpose(1, 2, 0).reshape(-1)
-        weight, bias = weight[order], bias[order]
-    return np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+        values = values[np.arange(len(values)).reshape(-1, 2, 2).transpose(1, 2, 0).reshape(-1)]
+    return np.ascontiguousarray(values)
 
 
 def _torch_weights(name: str, constants: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor]:

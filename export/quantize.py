@@ -68,26 +68,49 @@ def _block_input(conv: str, scales: Mapping[str, Any]) -> str:
     return chain_start[chain] if index == "0" else f"{chain}.{int(index) - 1}.relu"
 
 
-def quantize_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_weight(
+    weight: NDArray[np.float32], phases: int = 1
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Signed integers and the scale of each output channel of a kernel (O, I, k, k): largest weight
     127.
+
+    Each `phases` outputs in a row are the sub-pixels of one channel. They share a scale, and their
+    taps are rounded so that they still add up to the same: where the picture is flat, sub-pixels
+    stay equal, and no lattice shows.
     """
-    largest = np.abs(weight).reshape(len(weight), -1).max(1)
-    scale = (np.maximum(largest, 1e-12) / 127).astype(np.float32)
-    integers = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
-    return integers, scale
+    outputs, inputs, height, width = weight.shape
+    # (O, I, k, k) -> (O / phases, phases, I, k * k)
+    exact = weight.reshape(outputs // phases, phases, inputs, height * width).astype(np.float64)
+    scale = np.maximum(np.abs(exact).max((1, 2, 3)), 1e-12) / 127
+    exact /= scale[:, None, None, None]
+    integers = np.clip(np.rint(exact), -127, 127)
+    if phases > 1:
+        total = np.rint(exact.sum(3).mean(1, keepdims=True))
+        missing = (total - integers.sum(3))[..., None]
+        fixed = np.abs(integers) == 127  # the largest weight sets the scale
+        up = _rank(np.where(fixed, np.inf, integers - exact)) < missing
+        down = _rank(np.where(fixed, np.inf, exact - integers)) < -missing
+        integers += up.astype(int) - down.astype(int)
+    stored = integers.reshape(weight.shape).astype(np.int8)
+    return stored, scale.repeat(phases).astype(np.float32)
+
+
+def _rank(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place of each value in the rising order of its row."""
+    return values.argsort(-1, kind="stable").argsort(-1, kind="stable")
 
 
 @torch.no_grad()
 def round_weights(network: StyleNet) -> None:
     """Put the weights of a folded network on the 8-bit grid they are stored on, in place."""
     for conv in _convolutions(network).values():
-        conv.weight.copy_(_on_grid(conv.weight))
+        conv.weight.copy_(_on_grid(conv))
 
 
-def _on_grid(weight: Tensor) -> Tensor:
-    scale = (weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12) / 127).float()
-    return torch.clamp(torch.round(weight / scale), -127, 127) * scale
+def _on_grid(conv: Conv) -> Tensor:
+    weight = conv.weight.detach()
+    integers, scale = quantize_weight(weight.float().cpu().numpy(), conv.shuffle**2)
+    return torch.from_numpy(integers * scale[:, None, None, None]).to(weight)
 
 
 @torch.no_grad()
@@ -170,7 +193,7 @@ def _grid_weights(network: StyleNet) -> Iterator[None]:
     for conv in _convolutions(network).values():
         weight = conv.weight
         handles.append((conv, weight))
-        on_grid = weight + (_on_grid(weight) - weight).detach()
+        on_grid = weight + (_on_grid(conv) - weight).detach()
         del conv._parameters["weight"]
         conv.weight = on_grid  # type: ignore[assignment]
     try:

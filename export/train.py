@@ -19,7 +19,6 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import losses
 from ._encoders import Encoder
@@ -35,7 +34,7 @@ from .data import (
 )
 from .errors import ConversionError, DataError, TrainingError
 from .features import load_features
-from .networks import MARGIN, STRIDE, TIERS, StyleNet, unfolded
+from .networks import STRIDE, TIERS, StyleNet, crop_painting, grown, pad_picture, unfolded
 from .onnx import network_from_onnx
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -69,19 +68,19 @@ class TrainConfig:
     """Short side the painting is scaled to, pixels: larger means larger strokes."""
     style_layers: str = "relu1_1:0.3 relu2_1:1 relu3_1:1"
     content_layers: str = "relu2_2:0.7 relu3_3:1"
-    content: float = 1.5
+    content: float = 3.0
     style: float = 40.0
     style_shared: float = 0.5
     """Part of the style loss taken over the batch as a whole, 0 to 1."""
     palette: float = 8.0
     """Weight of the painting's colours."""
-    light: float = 1.0
+    light: float = 2.0
     """Weight of keeping light and shade where they are."""
     variation: float = 0.1
     """Weight of total variation."""
-    equivariance: float = 6.0
+    equivariance: float = 10.0
     """Weight of the paint moving with the picture."""
-    lattice: float = 0.0
+    lattice: float = 4000.0
     """Weight of the energy that repeats every 8 pixels."""
     blend_from: float = 0.35
     """Part of the run after which norms begin to forget the single picture."""
@@ -258,11 +257,13 @@ class Trainer:
             finished = network_from_onnx(onnx.load(self.config.start))
         except (OSError, DecodeError, ConversionError) as error:
             raise TrainingError(f"can't start from {self.config.start}: {error}") from error
-        if finished.shape != shape:
+        try:
+            finished = grown(finished, shape)
+        except ValueError as error:
             raise TrainingError(
-                f"{self.config.start} has other layers than the tier {self.config.tier}: "
-                "start from a style of the same tier"
-            )
+                f"{self.config.start} has more layers than the tier {self.config.tier}: start from "
+                "a style of the same tier or a smaller one"
+            ) from error
         return unfolded(finished, self._stream.batch(self.config.steps + 2))
 
     @property
@@ -328,21 +329,19 @@ class Trainer:
     def _equivariance(self, photos: Tensor, painted: Tensor) -> Tensor:
         """The moved crop, painted by itself, against the moved paint of the crop in its context.
 
-        By itself it gets the reflected border that pictures get when they are painted for good, so
-        that this teaches both at once: to follow motion, and to make nothing of borders.
+        By itself it gets the border that pictures get when they are painted for good, so that this
+        teaches both at once: to follow motion, and to make nothing of borders.
         """
         random = np.random.default_rng((self.config.seed, self.step, 1))
         motion = draw_motion(random, photos.shape[-1], CONTEXT - MAX_SHIFT - STRIDE)
         motion = Motion(motion.grid.to(self.device), motion.valid.to(self.device))
         moved = _inner(motion.apply(photos))
         noise = random.normal(0, random.uniform(0, _MAX_NOISE), moved.shape).astype(np.float32)
-        alone = F.pad(
-            moved + torch.from_numpy(noise).to(self.device), (MARGIN,) * 4, mode="reflect"
-        )
+        alone = pad_picture(moved + torch.from_numpy(noise).to(self.device))
         again = self._paint(alone.contiguous(memory_format=torch.channels_last))
         return losses.equivariance(
             _inner(motion.apply(painted)),
-            again[..., MARGIN:-MARGIN, MARGIN:-MARGIN],
+            crop_painting(again, *moved.shape[2:]),
             _inner(motion.valid),
         )
 

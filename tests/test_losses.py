@@ -136,3 +136,14 @@ def test_a_grey_painting_has_a_palette_too() -> None:
     palette = losses.Palette(painting)
     assert float(palette(painting)) == pytest.approx(0, abs=1e-9)
     assert float(palette(torch.rand(2, 3, 64, 64))) < 100
+
+
+def test_flat_pictures_have_finite_slopes() -> None:
+    """A network without borders paints an empty picture in exactly one colour."""
+    photos = torch.full((1, 3, 64, 64), 0.4)
+    painted = torch.full((1, 3, 64, 64), 0.6, requires_grad=True)
+    palette = losses.Palette(torch.rand(1, 3, 64, 64))
+    total = losses.light_distance(painted, photos) + palette(painted)
+    total = total + losses.lattice_energy(painted) + losses.total_variation(painted)
+    total.backward()
+    assert torch.isfinite(painted.grad).all()

@@ -15,8 +15,9 @@ from stylize_video.export.networks import (
     Shape,
     StyleNet,
     UpConvNorm,
+    crop_painting,
+    grown,
     pad_picture,
-    reflected_margin,
     unfolded,
 )
 
@@ -151,16 +152,36 @@ def test_strided_kernels_are_centred() -> None:
     torch.testing.assert_close(conv(picture.flip(3)).flip(3), straight)
 
 
+def test_a_grown_network_paints_the_same() -> None:
+    small = frozen(SMALL).folded()
+    large = grown(small, Shape(half=4, quarter=8, body=12, quarter_blocks=2, body_blocks=3))
+    pictures = torch.rand(2, 3, 40, 56)
+    with torch.no_grad():
+        torch.testing.assert_close(large(pictures), small(pictures), atol=1e-4, rtol=1e-4)
+    assert parameters(large) > parameters(small)
+    large(pictures).sum().backward()  # what is new can learn
+    assert float(large.get_submodule("body.2.second").weight.grad.abs().sum()) > 0
+    assert float(large.get_submodule("body.0.second").weight.grad[:, 8:].abs().sum()) > 0
+    with pytest.raises(ValueError, match="does not fit into"):
+        grown(large, SMALL)
+
+
 @pytest.mark.parametrize("size", [(2, 2), (1, 9), (8, 8), (17, 24), (33, 40), (720, 1280)])
 def test_padding_reaches_the_stride_and_crops_back(size: tuple[int, int]) -> None:
     picture = torch.rand(1, 3, *size)
     padded = pad_picture(picture)
     assert all(side % STRIDE == 0 for side in padded.shape[2:])
-    top, left = (reflected_margin(side + -side % STRIDE) for side in size)
-    assert top <= MARGIN
-    assert left <= MARGIN
-    inner = padded[..., top : top + size[0], left : left + size[1]]
-    assert torch.equal(inner, picture)
+    assert all(p >= s + 2 * MARGIN for p, s in zip(padded.shape[2:], size, strict=True))
+    assert torch.equal(crop_painting(padded, *size), picture)
+
+
+def test_borders_are_not_painted() -> None:
+    """One colour all over the frame is painted as one colour, up to its borders."""
+    network = frozen(SMALL).folded()
+    flat = torch.rand(1, 3, 1, 1).expand(1, 3, 50, 70)
+    with torch.no_grad():
+        painted = crop_painting(network(pad_picture(flat)), 50, 70)
+    assert float((painted - painted[..., :1, :1]).abs().max()) < 1e-5
 
 
 def test_johnsons_network_is_that_of_the_paper() -> None:

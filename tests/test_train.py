@@ -22,6 +22,7 @@ from stylize_video.export.data import (
     load_painting,
 )
 from stylize_video.export.errors import DataError, TrainingError
+from stylize_video.export.networks import TIERS, StyleNet
 from stylize_video.export.onnx import export_onnx
 from stylize_video.export.quantize import round_weights
 from stylize_video.export.train import TrainConfig, Trainer, parse_layers, read_config, train
@@ -147,9 +148,12 @@ def test_a_run_can_start_from_a_finished_style(config: TrainConfig, tmp_path: Pa
         painted, expected = trainer.network(photos), finished(photos)
     assert float((painted - expected).abs().mean()) < 0.02 * float(expected.std())
     assert not trainer.network.frozen
-    other = dataclasses.replace(config, start=str(file), tier="balanced")
-    with pytest.raises(TrainingError, match="has other layers than the tier balanced"):
-        Trainer(other, CPU)
+    larger = StyleNet(TIERS["balanced"])
+    for norm in larger.norms():
+        norm.freeze()
+    onnx.save(export_onnx(larger.folded()), file)
+    with pytest.raises(TrainingError, match="has more layers than the tier fast"):
+        Trainer(dataclasses.replace(config, start=str(file)), CPU)
     file.write_bytes(b"no model")
     with pytest.raises(TrainingError, match="can't start from"):
         Trainer(dataclasses.replace(config, start=str(file)), CPU)

@@ -17,7 +17,7 @@ Painter = Callable[[Tensor], Tensor]
 _BLUR_SIGMA: Final = 6.0
 _PERIODS: Final = (4, 8)
 _BORDER: Final = 16
-_CAMERA_NOISE: Final = 2 / 255
+CAMERA_NOISE: Final = 2 / 255
 FLAT_COLOURS: Final = (
     (0.5, 0.5, 0.5),
     (0.8, 0.75, 0.7),
@@ -69,14 +69,13 @@ def grid_score(picture: NDArray[np.uint8]) -> float:
     return worst
 
 
-def flat_pictures(side: int = 256) -> list[Tensor]:
-    """Pictures of one colour each under the noise of a camera, (1, 3, side, side) float in 0..1.
-
-    Without noise, a network without borders paints one colour, and there is nothing to measure.
+def flat_pictures(side: int = 256, *, noise: float = 0.0) -> list[Tensor]:
+    """Pictures of one colour each, (1, 3, side, side) float in 0..1, under a camera's noise of this
+    deviation.
     """
     random = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, 3, side, side, generator=random) * _CAMERA_NOISE
-    return [(torch.tensor(c).view(1, 3, 1, 1) + noise).clamp(0, 1) for c in FLAT_COLOURS]
+    grain = torch.randn(1, 3, side, side, generator=random) * noise
+    return [(torch.tensor(c).view(1, 3, 1, 1) + grain).clamp(0, 1) for c in FLAT_COLOURS]
 
 
 def to_picture(painted: Tensor) -> NDArray[np.uint8]:

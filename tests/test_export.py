@@ -219,8 +219,9 @@ def test_psnr() -> None:
     assert psnr_db(a, a + 5) == pytest.approx(20 * np.log10(255 / 5))
 
 
-def test_flat_pictures_have_one_colour_and_a_cameras_noise() -> None:
-    for picture, colour in zip(flat_pictures(64), FLAT_COLOURS, strict=True):
+def test_flat_pictures_have_one_colour_and_noise_if_asked() -> None:
+    for picture, colour in zip(flat_pictures(64, noise=2 / 255), FLAT_COLOURS, strict=True):
         assert picture.shape == (1, 3, 64, 64)
         torch.testing.assert_close(picture.mean((0, 2, 3)), torch.tensor(colour), atol=2e-3, rtol=0)
         assert 1 < 255 * float(picture.std((2, 3)).max()) < 3
+    assert all(float(p.std((2, 3)).max()) < 1e-6 for p in flat_pictures(16))

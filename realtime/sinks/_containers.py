@@ -10,7 +10,7 @@ import av
 from ..errors import SinkOpenError
 
 DEFAULT_CRF: Final = 18
-DEFAULT_PRESET: Final = "veryfast"
+DEFAULT_PRESET: Final = "superfast"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from .sources import Source
 from .sources.file import FileSource
 from .sources.synthetic import SyntheticSource
 from .stylizer import Stylizer
+from .temporal import TemporalBlender, TemporalSettings
 
 __all__ = [
     "Engine",
@@ -30,6 +31,8 @@ __all__ = [
     "StylizeError",
     "Stylizer",
     "SyntheticSource",
+    "TemporalBlender",
+    "TemporalSettings",
     "VideoInfo",
     "all_styles",
     "find_style",

@@ -26,6 +26,7 @@ from .image import paint_image
 from .pipeline import Report
 from .sinks._containers import DEFAULT_CRF, DEFAULT_PRESET, EncodeOptions
 from .sources.file import DEFAULT_MAX_PIXELS, FileOptions
+from .temporal import TIERS
 from .video import (
     PIPES,
     STDIO,
@@ -294,9 +295,11 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--temporal",
-        choices=["off"],
+        choices=TIERS,
         default="off",
-        help="how frames are kept steady in time: off paints each by itself (default: %(default)s)",
+        help="how frames are kept steady in time: off paints each by itself, fast and quality "
+        "carry the last painting along by optical flow, quality at twice the cost "
+        "(default: %(default)s)",
     )
     picture = parser.add_argument_group("picture")
     picture.add_argument(
@@ -442,6 +445,8 @@ def _video_settings(options: argparse.Namespace) -> VideoSettings:
         pix_fmt = "rgb24"
     decoding, encoding = default_threads(options.threads)
     return VideoSettings(
+        threads=options.threads,
+        temporal=options.temporal,
         read=FileOptions(
             start=options.start,
             end=options.end,

@@ -80,3 +80,7 @@ class EngineUnavailable(EngineError):
 
 class InferenceError(EngineError):
     """The network failed on a frame, or produced no usable picture."""
+
+
+class TemporalError(StylizeError):
+    """The past could not be carried into a frame."""

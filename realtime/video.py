@@ -23,6 +23,7 @@ from .sources import Source
 from .sources.file import FileOptions, FileSource
 from .sources.images import IMAGE_SUFFIXES, ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
+from .temporal import SETTINGS, TemporalBlender, Tier
 
 STDIO: Final = "-"
 PIPES: Final = {
@@ -54,11 +55,15 @@ VIDEO_SUFFIXES: Final = frozenset(CONTAINERS) | {
 class VideoSettings:
     """Everything a job needs to know beside its input, output, style and engine."""
 
+    threads: int = 0
+    """Processors for painting; 0 for all."""
+
     read: FileOptions = field(default_factory=FileOptions)
     write: EncodeOptions = field(default_factory=EncodeOptions)
     sequence_rate: Fraction = Fraction(25)
     """Frames a second for sequences of pictures, which carry no rate of their own."""
     pipe_format: str = "y4m"
+    temporal: Tier = "off"
 
 
 @dataclass
@@ -133,9 +138,12 @@ def paint_video(
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
     source = _open_source(source_name, settings)
+    tier = SETTINGS.get(settings.temporal)
+    threads = settings.threads or usable_cores()
+    stylizer = Stylizer(engine, TemporalBlender(tier, threads=threads) if tier else None)
     try:
         sink = _open_sink(target_name, source, settings)
-        pipeline = Pipeline(source, Stylizer(engine), sink)
+        pipeline = Pipeline(source, stylizer, sink)
         if watcher:
             watcher.begin(source.info, target_name)
         try:
@@ -147,6 +155,7 @@ def paint_video(
         notices = [*source.notices, *sink.notices]
         return Result(source_name, pipeline.report, notices, source.info, peak_memory_mb())
     finally:
+        stylizer.reset()
         source.close()
 
 

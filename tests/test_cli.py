@@ -483,3 +483,20 @@ def test_torch_is_not_needed() -> None:
 
 def test_the_identity_model_is_one_of_ours() -> None:
     assert len(identity_model()) < 1000
+
+
+@pytest.mark.parametrize("tier", ["fast", "quality"])
+def test_temporal_tiers_keep_frames_and_times(
+    tier: str, clip: Path, stylize: Run, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.mkv"
+    lossless = ("--codec", "ffv1", "--pix-fmt", "yuv420p")
+    assert stylize(clip, target, "--temporal", tier, *lossless) == 0
+    assert frame_times(target) == frame_times(clip)
+    plain = tmp_path / "plain.mkv"
+    assert stylize(clip, plain, *lossless) == 0
+    steady, painted = (
+        [frame.to_ndarray() for frame in read_video(path)] for path in (target, plain)
+    )
+    assert np.array_equal(steady[0], painted[0])
+    assert not all(np.array_equal(a, b) for a, b in zip(steady, painted, strict=True))

@@ -1,0 +1,58 @@
+"""Warping by optical flow, and how far to trust it. Pure functions of arrays.
+
+Flow is backward: what is at x now was at x + flow(x) before. Maps hold those absolute places.
+"""
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_FB_RELATIVE: Final = 0.01
+"""Share of the squared flow that forward and backward may differ by (Ruder et al. 2016, eq. 5)."""
+
+
+def grid(height: int, width: int) -> Floats:
+    """The places of all pixels, (H, W, 2) as x and y."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.dstack([x, y])
+
+
+def warp(
+    picture: Floats,
+    places: Floats,
+    method: int = cv2.INTER_LINEAR,
+    *,
+    into: Floats | None = None,
+    border: int = cv2.BORDER_REPLICATE,
+) -> Floats:
+    """`picture` (H, W) or (H, W, C) sampled at `places`; edges are repeated outside.
+
+    `into` is memory for the result, which may be a part of what `places` could ask for.
+    """
+    remap: Any = cv2.remap  # its annotations do not know that there may be one map alone
+    return np.asarray(remap(picture, places, None, method, dst=into, borderMode=border), np.float32)
+
+
+def inside(places: Floats) -> Mask:
+    """Which places lie in the picture (half a pixel beyond its outermost centres still does)."""
+    height, width = places.shape[:2]
+    low = cv2.inRange(places, (-0.5, -0.5), (width - 0.5, height - 0.5))
+    return np.asarray(low, np.uint8).astype(bool)
+
+
+def forward_backward_agree(flow: Floats, back: Floats, tolerance: float) -> Mask:
+    """Where following `flow` and then `back` returns to the start.
+
+    |w + w~|^2 < 0.01 (|w|^2 + |w~|^2) + tolerance, w~ sampled where w leads (Ruder et al. 2016);
+    `tolerance` in squared pixels: 0.5 fits exact flow, 2.0 the noise of DIS.
+    """
+    height, width = flow.shape[:2]
+    returned = warp(back, grid(height, width) + flow)
+    gap = ((flow + returned) ** 2).sum(-1)
+    reach = (flow**2).sum(-1) + (returned**2).sum(-1)
+    return np.asarray(gap < _FB_RELATIVE * reach + tolerance)

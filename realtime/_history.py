@@ -193,18 +193,17 @@ class History:
     def _wanted_sharpening(self, goal: Pixels) -> float:
         """The k for which plain + k (plain - blurred) has the gradient energy of `goal`.
 
-        Solves the quadratic equation in k, on the green of a few rows.
+        Solves the quadratic equation in k, on the green of a few pairs of rows.
         """
-        ours, detail, theirs = 0.0, 0.0, 0.0
-        across = 0.0
+        ours, detail, theirs, across = 0.0, 0.0, 0.0, 0.0
         reach = _SHARPEN_REACH
         apart = max(1, self.shape[0] // _SAMPLE_ROWS)
-        for row in range(reach, self.shape[0] - reach, apart):
-            plain = self._plain[row - reach : row + reach + 1]
-            soft = _blurred(plain)[reach, :, 1].astype(np.float32)
-            gradient = np.diff(plain[reach, :, 1].astype(np.float32))
-            finer = gradient - np.diff(soft)
-            wanted = np.diff(goal[row, :, 1].astype(np.float32))
+        for row in range(reach, self.shape[0] - reach - 1, apart):
+            plain = self._plain[row - reach : row + reach + 2]
+            inner = slice(reach, reach + 2)
+            gradient = _gradient(plain[inner])
+            finer = gradient - _gradient(_blurred(plain)[inner])
+            wanted = _gradient(goal[row : row + 2])
             ours += float(gradient @ gradient)
             detail += float(finer @ finer)
             across += float(gradient @ finer)
@@ -257,6 +256,12 @@ def _rows_of(broad: Floats, low: float, high: float, size: tuple[int, int]) -> F
         cv2.remap(broad, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
         np.float32,
     )
+
+
+def _gradient(rows: Pixels) -> Floats:
+    """The differences of the green of two rows, along and across: one row of numbers."""
+    green = rows[..., 1].astype(np.float32)
+    return np.concatenate([np.diff(green[0]), np.diff(green, axis=0)[0]])
 
 
 def _blurred(picture: Pixels) -> Pixels:

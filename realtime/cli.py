@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rich.markup import escape
 
-from . import bench
+from . import bench, bench_temporal
 from ._console import ProgressBar, stderr_console
 from .catalogue import DEFAULT_STYLE, Style, all_styles, find_style
 from .engines import ENGINE_NAMES, Engine
@@ -207,6 +207,8 @@ def _styles(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.temporal:
+        return bench_temporal.run(options, print)
     return bench.run(options, print)
 
 
@@ -363,6 +365,7 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     bench.add_arguments(parser)
+    bench_temporal.add_arguments(parser)
     _add_engine(parser)
 
 

@@ -1,9 +1,12 @@
-"""Measures of speed and memory."""
+"""Measures of speed and memory, and of how steady and faithful a painted video is."""
 
 import sys
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+from .warp import Floats, Mask, warp
 
 
 def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
@@ -26,3 +29,27 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def warping_error(
+    now: NDArray[np.uint8], before: NDArray[np.uint8], places: Floats, visible: Mask
+) -> float:
+    """Mean squared difference, over 0..1, between a picture and an earlier one warped onto it.
+
+    E1 of consecutive frames (Lai et al. 2018, section 4.3): `places` says where its pixels were.
+    Only comparable as a ratio, on the same frames, with the same flow.
+    """
+    carried = warp(before.astype(np.float32), places)
+    return float(((now - carried)[visible] ** 2).mean() / 255**2)
+
+
+def infidelity(result: NDArray[np.uint8], painted: NDArray[np.uint8]) -> float:
+    """Mean squared difference to the painting of the frame by itself, over its variance."""
+    goal = painted.astype(np.float32)
+    return float(((result - goal) ** 2).mean() / max(float(goal.var()), 1.0))
+
+
+def gradient_energy(picture: NDArray[np.uint8]) -> float:
+    """Mean squared difference of neighbouring pixels, both ways: how sharp a picture is."""
+    values = picture.astype(np.float32)
+    return float((np.diff(values, axis=0) ** 2).mean() + (np.diff(values, axis=1) ** 2).mean())

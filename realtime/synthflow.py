@@ -86,7 +86,7 @@ class Scene:
         points = grid(*self.size[::-1])
         if self.shot(t) != self.shot(s):
             return points, np.zeros(points.shape[:2], bool)
-        ids_t, ids_s = self._ids(t), self._ids(s)
+        ids_t, ids_s = self.layer_ids(t), self.layer_ids(s)
         layers = self.layers(t)
         places = np.empty_like(points)
         for number, layer in enumerate(layers):
@@ -107,7 +107,7 @@ class Scene:
 
     def _render(self, t: int) -> Floats:
         points = grid(*self.size[::-1])
-        ids = self._ids(t)
+        ids = self.layer_ids(t)
         picture = np.zeros((*points.shape[:2], 3), np.float32)
         for number, layer in enumerate(self.layers(t)):
             mine = ids == number
@@ -117,7 +117,8 @@ class Scene:
             picture[mine] = seen[mine]
         return np.asarray(np.clip(picture, 0, 1), np.float32)
 
-    def _ids(self, t: int) -> NDArray[np.int8]:
+    def layer_ids(self, t: int) -> NDArray[np.int8]:
+        """Which of the layers every pixel of frame t shows, (H, W)."""
         points = grid(*self.size[::-1])
         ids = np.zeros(points.shape[:2], np.int8)
         for number, layer in enumerate(self.layers(t)):

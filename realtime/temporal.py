@@ -44,13 +44,15 @@ class TemporalSettings:
     """Sample the past with a cubic kernel in place of a bilinear one."""
     dead_zone: float = 2.0
     """Difference of grey, of 255, that is taken for noise."""
-    softness: float = 6.0
+    softness: float = 4.0
     """Difference beyond that, of 255, at which trust has fallen to 0.6."""
 
 
 SETTINGS: Final[dict[Tier, TemporalSettings]] = {
     "fast": TemporalSettings(weight=0.7),
-    "quality": TemporalSettings(weight=0.85, preset="fast", check_back=True, cubic=True),
+    "quality": TemporalSettings(
+        weight=0.85, preset="fast", check_back=True, cubic=True, dead_zone=1.5, softness=3.0
+    ),
 }
 
 _CUT_TRUST: Final = 0.5
@@ -140,6 +142,8 @@ class TemporalBlender:
         if settings.check_back:
             back = self._flow.estimate(past.grey, grey)
             trust *= forward_backward_agree(flow, back, _FB_TOLERANCE)
+            # the edge of what moves belongs to it: flow is blurred there
+            trust = cv2.erode(np.asarray(trust, np.float32), np.ones((3, 3), np.uint8))
         if trust.mean() < _CUT_TRUST:
             return None, gain
         return np.asarray(trust, np.float32), gain

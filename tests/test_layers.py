@@ -16,7 +16,7 @@ ALLOWED = {
         "frame": {"colour"},
         "_optional": {"errors"},
         "channel": set(),
-        "metrics": set(),
+        "metrics": {"warp"},
         "catalogue": {"errors"},
         "engines": {"catalogue"},
         "sources": set(),
@@ -35,9 +35,13 @@ ALLOWED = {
         },
         "_console": {"pipeline"},
         "bench": {"catalogue", "engines", "metrics", "sinks", "sources", "video"},
+        "bench_temporal": {
+            "_history", "catalogue", "engines", "metrics", "sources", "synthflow", "temporal",
+            "warp",
+        },
         "cli": {
-            "_console", "bench", "catalogue", "engines", "image", "pipeline", "sinks", "sources",
-            "temporal", "video",
+            "_console", "bench", "bench_temporal", "catalogue", "engines", "image", "pipeline",
+            "sinks", "sources", "temporal", "video",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

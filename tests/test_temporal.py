@@ -1,7 +1,9 @@
 """The temporal stage: what must hold exactly, and that it steadies without blurring or ghosts."""
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize_video.realtime import TemporalBlender
+from stylize_video.realtime import TemporalBlender, cli, metrics
 from stylize_video.realtime._history import History, Step
 from stylize_video.realtime.errors import TemporalError
 from stylize_video.realtime.flow import DisFlow, Flow, Grey, StillFlow
@@ -270,3 +272,45 @@ def test_scenes_are_the_same_every_time(suite: dict[str, Scene]) -> None:
     again = {s.name: s for s in scenes([photo(n) for n in range(6)], (320, 180), 16)}
     for name, scene in suite.items():
         assert np.array_equal(scene.frame(3), again[name].frame(3))
+
+
+# --- the measurement
+
+
+def test_measures_of_what_is_equal_and_what_is_not() -> None:
+    picture = photo(10)
+    everywhere = np.ones(picture.shape[:2], bool)
+    places = grid(*picture.shape[:2])
+    assert metrics.warping_error(picture, picture, places, everywhere) == 0
+    assert metrics.infidelity(picture, picture) == 0
+    level = np.full_like(picture, 128)
+    assert metrics.gradient_energy(level) == 0
+    assert metrics.infidelity(level, picture) >= 1
+    brighter = np.full_like(picture, 179)
+    error = metrics.warping_error(brighter, level, places, everywhere)
+    assert error == pytest.approx((51 / 255) ** 2)
+
+
+def test_the_bench_tells_cheats_from_the_oracle(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), photo(number))
+    command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
+    assert cli.run([*command, "--sizes", "320x180", "--frames", "14", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)["table"]
+    for cheat in ("frozen", "grey", "blur", "average", "ungated"):
+        assert table[cheat]["failed"], cheat
+    assert set(table["oracle"]["failed"]) <= {"e1"}  # nothing flickers in an identity
+    assert cli.run([*command, "--sizes", "320x180", "--frames", "12"]) == 0
+    assert "oracle" in capsys.readouterr().out
+
+
+def test_the_bench_needs_photos(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["bench", "--temporal", "--style", str(identity)]) == 1
+    assert "give --photos DIR" in capsys.readouterr().err
+    command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
+    assert cli.run(command) == 1
+    assert "0 readable photos" in capsys.readouterr().err

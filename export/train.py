@@ -78,7 +78,7 @@ class TrainConfig:
     """Weight of keeping light and shade where they are."""
     variation: float = 0.1
     """Weight of total variation."""
-    equivariance: float = 10.0
+    equivariance: float = 60.0
     """Weight of the paint moving with the picture."""
     lattice: float = 4000.0
     """Weight of the energy that repeats every 8 pixels."""

@@ -1,5 +1,7 @@
 """8-bit quantization of a folded style network: ranges from real photos, simulated in torch.
 
+Before anything is rounded, channels of one tensor are brought to like ranges (`equalize`).
+
 Activations are unsigned 8-bit, one scale a tensor (Jacob 2018); weights signed 8-bit, one scale an
 output channel. Ranges come from photos run through the float network: for each activation the limit
 with the least mean squared error over its histogram, since a few outliers would otherwise cost
@@ -23,6 +25,8 @@ from .networks import Conv, StyleNet
 FRAME_SCALE: Final = 1 / 255
 _BINS: Final = 2048
 _CANDIDATES: Final = 80
+_EQUALIZED: Final = 0.5
+_LEAST_RANGE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,59 @@ def quantize_weight(
 def _rank(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """The place of each value in the rising order of its row."""
     return values.argsort(-1, kind="stable").argsort(-1, kind="stable")
+
+
+@torch.no_grad()
+def equalize(network: StyleNet, pictures: Iterable[Tensor]) -> None:
+    """Scale the channels of a folded network to like ranges, in place; it paints the same.
+
+    An activation has one scale for all its channels, so a quiet channel would be left with few
+    levels. Convolutions before a ReLU may be divided by any positive factor a channel that those
+    behind it are multiplied by (cross-layer equalization, Nagel et al. 2019, section 4.1). Ranges
+    are the root mean square over pictures, (1, 3, H, W) float in 0..1; half of the difference, as a
+    power, is taken out, since weights must stay on a grid of their own.
+    """
+    strength: dict[str, Tensor] = {}
+
+    def watch(name: str, value: Tensor) -> Tensor:
+        own = value.square().mean((0, 2, 3)).sqrt()
+        strength[name] = torch.maximum(strength.get(name, own), own)
+        return value
+
+    with _hooked(network, watch):
+        for picture in pictures:
+            network(picture)
+    convolutions = _convolutions(network)
+    for writers, activations, readers in _equal_channels(network):
+        largest = torch.stack([strength[name] for name in activations]).amax(0)
+        top = float(largest.max())
+        if top == 0:
+            continue
+        factor = (largest / top).clamp(min=_LEAST_RANGE) ** _EQUALIZED
+        for name in writers:
+            conv = convolutions[name]
+            parts = factor.repeat_interleave(conv.shuffle**2)
+            conv.weight.div_(parts[:, None, None, None])
+            conv.bias.div_(parts)
+        for name in readers:
+            convolutions[name].weight.mul_(factor[None, :, None, None])
+
+
+def _equal_channels(network: StyleNet) -> Iterator[tuple[list[str], list[str], list[str]]]:
+    """Sets of channels that must keep one factor, because sums join them: the convolutions that
+    write them, the activations that hold them, the convolutions that read them.
+    """
+    body = [f"body.{index}" for index in range(len(network.body))]
+    quarter = [f"quarter.{index}" for index in range(len(network.quarter))]
+    yield ["stem", "up2"], ["relu_stem", "up2", "relu_up2"], ["down4", "merge2"]
+    yield ["down4", "up4"], ["relu_down4", "up4", "relu_up4"], ["down8", "merge4"]
+    for first, blocks, last in (("down8", body, "up4"), ("merge4", quarter, "up2")):
+        seconds, outputs = [f"{b}.second" for b in blocks], [f"{b}.relu" for b in blocks]
+        readers = [*(f"{b}.first" for b in blocks), last]
+        yield [first, *seconds], [f"relu_{first}", *seconds, *outputs], readers
+    yield ["merge2"], ["relu_merge2"], ["head"]
+    for block in (*body, *quarter):
+        yield [f"{block}.first"], [f"{block}.relu_first"], [f"{block}.second"]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from .card import Card, read_credits, write_card, write_readme
 from .data import list_photos, read_picture, to_tensor
 from .errors import ConversionError
 from .onnx import add_card, export_onnx
-from .quantize import calibrate, round_weights
+from .quantize import calibrate, equalize, round_weights
 from .train import load_network, read_checkpoint, read_config
 from .verify import Measured, verify
 
@@ -42,13 +42,14 @@ def export_style(
             f"{run} stopped at step {step}, before its norms became constants: resume it first"
         )
     trained = network.folded()
-    stored = network.folded()
-    round_weights(stored)
     pictures = _pick(
         list_photos(photos or Path(config.photos)), _CALIBRATION_PHOTOS + _CHECK_PHOTOS
     )
     checks = pictures[:: _stride(pictures)]
     calibration = [p for i, p in enumerate(pictures) if i % _stride(pictures)]
+    stored = network.folded()
+    equalize(stored, calibration or checks)
+    round_weights(stored)
     ranges = calibrate(stored, calibration or checks)
     models = {"fp32": export_onnx(stored), "int8": export_onnx(stored, ranges)}
     measured = verify(trained, stored, models, checks)

@@ -1,5 +1,6 @@
 """Export: the graph computes what torch computes, at any size, and 8 bits stay close."""
 
+import copy
 import json
 from typing import Any
 
@@ -28,6 +29,7 @@ from stylize_video.export.quantize import (
     Quantized,
     _Histogram,
     calibrate,
+    equalize,
     quantize_weight,
     round_weights,
 )
@@ -108,6 +110,29 @@ def test_the_simulation_is_what_the_integer_graph_computes(network: StyleNet) ->
     difference = np.abs(computed - simulated.permute(0, 2, 3, 1).numpy())
     # sums that fall between two steps may round to either: half a level of the picture
     assert difference.mean() * 255 < 1.5
+
+
+def test_equalized_channels_paint_the_same_and_lose_less(network: StyleNet) -> None:
+    uneven = copy.deepcopy(network)
+    factor = torch.logspace(0, -2, SMALL.quarter)
+    for module in (uneven.down4, uneven.up4):  # what joins in a sum keeps one factor
+        parts = factor.repeat_interleave(module.shuffle**2)
+        module.weight.data.mul_(parts[:, None, None, None])
+        module.bias.data.mul_(parts)
+    for module in (uneven.down8, uneven.merge4):
+        module.weight.data.div_(factor[:, None, None])
+    even = copy.deepcopy(uneven)
+    equalize(even, photos())
+    with torch.no_grad():
+        picture = photos(1, (64, 64))[0]
+        assert torch.allclose(uneven(picture), even(picture), atol=1e-4)
+
+    def loss(folded: StyleNet) -> float:
+        simulated = Quantized(folded, calibrate(folded, photos()))
+        with torch.no_grad():
+            return float(sum((simulated(p) - folded(p)).square().mean() for p in photos()))
+
+    assert loss(even) < 0.5 * loss(uneven)
 
 
 def test_gradients_pass_through_the_simulation(network: StyleNet) -> None:

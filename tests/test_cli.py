@@ -438,10 +438,10 @@ def test_a_playlist_can_not_reach_other_files(
 def test_an_interrupt_leaves_a_playable_part(
     number: signal.Signals, identity: Path, tmp_path: Path
 ) -> None:
-    source = write_video(tmp_path / "long.mp4", 1500, (320, 240), Fraction(25))
+    source = write_video(tmp_path / "long.mp4", 3000, (320, 240), Fraction(25))
     target = tmp_path / "out.mp4"
     program = "from stylize_video.realtime.cli import main_video; main_video()"
-    options = ["--style", str(identity), "--preset", "slow"]
+    options = ["--style", str(identity), "--preset", "veryslow", "--crf", "1"]
     running = subprocess.Popen(
         [sys.executable, "-c", program, str(source), str(target), *options],
         stderr=subprocess.PIPE,

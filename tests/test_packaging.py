@@ -61,7 +61,8 @@ def test_installed_beside_the_other_realtime_it_paints(wheel: Path, tmp_path: Pa
     # what the wheel depends on is here already; only its own files must come from it
     packages = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     (Path(packages) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    run(python, "-m", "pip", "install", "--no-deps", "-q", wheel, "realtime==2.34.1")
+    run(python, "-m", "pip", "install", "--no-deps", "-q", wheel)
+    run(python, "-m", "pip", "install", "-q", "realtime==2.34.1")
     where = run(
         python, "-c",
         "import realtime, stylize_video.realtime as ours; print(realtime.__file__, ours.__file__)",

@@ -440,7 +440,11 @@ def test_an_interrupt_leaves_a_playable_part(
 ) -> None:
     source = write_video(tmp_path / "long.mp4", 3000, (320, 240), Fraction(25))
     target = tmp_path / "out.mp4"
-    program = "from stylize_video.realtime.cli import main_video; main_video()"
+    # a shell may have started the tests in the background, where interrupts are ignored
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from stylize_video.realtime.cli import main_video; main_video()"
+    )
     options = ["--style", str(identity), "--preset", "veryslow", "--crf", "1"]
     running = subprocess.Popen(
         [sys.executable, "-c", program, str(source), str(target), *options],

@@ -14,8 +14,10 @@ from .sources.file import FileSource
 from .sources.synthetic import SyntheticSource
 from .stylizer import Stylizer
 from .temporal import TemporalBlender, TemporalSettings
+from .tiers import TIERS, TemporalStage, stage_for
 
 __all__ = [
+    "TIERS",
     "Engine",
     "EngineRequest",
     "FileSink",
@@ -33,8 +35,10 @@ __all__ = [
     "SyntheticSource",
     "TemporalBlender",
     "TemporalSettings",
+    "TemporalStage",
     "VideoInfo",
     "all_styles",
     "find_style",
     "load_engine",
+    "stage_for",
 ]

@@ -12,21 +12,33 @@ from fractions import Fraction
 from importlib import metadata
 from typing import Any, Final
 
+import cv2
 from rich.markup import escape
 
 from . import bench, bench_temporal
 from ._console import ProgressBar, stderr_console
+from ._options import (
+    parse_count,
+    parse_every,
+    parse_ranges,
+    parse_rate,
+    parse_raw_video,
+    parse_seconds,
+    parse_share,
+    parse_size,
+    parse_threads,
+)
 from .catalogue import DEFAULT_STYLE, Style, all_styles, find_style
 from .engines import ENGINE_NAMES, Engine
-from .engines._contract import RANGES
 from .engines.choose import EngineRequest, load_engine
 from .errors import MissingDependency, StylizeError
 from .frame import VideoInfo
 from .image import paint_image
+from .peephole import VIEWS
 from .pipeline import Report
 from .sinks._containers import DEFAULT_CRF, DEFAULT_PRESET, EncodeOptions
 from .sources.file import DEFAULT_MAX_PIXELS, FileOptions
-from .temporal import TIERS
+from .tiers import TIERS
 from .video import (
     PIPES,
     STDIO,
@@ -35,7 +47,6 @@ from .video import (
     default_threads,
     jobs,
     paint_video,
-    parse_raw,
 )
 
 EXIT_FAILED: Final = 1
@@ -49,13 +60,21 @@ _EXPORT_COMMANDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `stylize`."""
+    _own_the_process()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def main_video(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `stylize-video`, the same as `stylize video`."""
+    _own_the_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_run_command("video", given, "stylize-video"))
+
+
+def _own_the_process() -> None:
+    """Settings for a whole process that a library must not touch."""
+    # frames are cut into strips for our own threads: more of them below would fight for the cores
+    cv2.setNumThreads(1)
 
 
 def run(arguments: list[str]) -> int:
@@ -283,6 +302,38 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_temporal(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("steadiness")
+    group.add_argument(
+        "--temporal",
+        choices=TIERS,
+        default="quality",
+        help="how frames are kept steady in time: off paints each by itself, fast and quality "
+        "carry the last painting along by optical flow, best averages each with those before and "
+        "after it (default: %(default)s)",
+    )
+    group.add_argument(
+        "--consistency",
+        type=parse_share,
+        default=1.0,
+        metavar="0..1",
+        help="how much of other frames is taken over, from none to all that fits (default: 1)",
+    )
+    group.add_argument(
+        "--paint-every",
+        type=parse_every,
+        default=1,
+        metavar="N",
+        help="run the network on every Nth frame, or auto, and carry its strokes through the "
+        "frames between: faster, with --temporal fast or quality (default: 1)",
+    )
+    group.add_argument(
+        "--show",
+        choices=VIEWS,
+        help="look into it: write this in place of the painting",
+    )
+
+
 def _add_video(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
@@ -295,32 +346,25 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
         help="a file (.mp4 .mkv .mov .webm .gif), a sequence like %%05d.png, a folder for a "
         "folder, or - for stdout; by default <stem>_<style>.<ending> beside the input",
     )
-    parser.add_argument(
-        "--temporal",
-        choices=TIERS,
-        default="off",
-        help="how frames are kept steady in time: off paints each by itself, fast and quality "
-        "carry the last painting along by optical flow, quality at twice the cost "
-        "(default: %(default)s)",
-    )
+    _add_temporal(parser)
     picture = parser.add_argument_group("picture")
     picture.add_argument(
-        "--start", type=_seconds, metavar="TIME", help="begin here: seconds or H:MM:SS.s"
+        "--start", type=parse_seconds, metavar="TIME", help="begin here: seconds or H:MM:SS.s"
     )
     picture.add_argument(
-        "--end", type=_seconds, metavar="TIME", help="stop here: seconds or H:MM:SS.s"
+        "--end", type=parse_seconds, metavar="TIME", help="stop here: seconds or H:MM:SS.s"
     )
     _add_size(picture)
     picture.add_argument(
         "--fps",
-        type=_rate,
+        type=parse_rate,
         default=Fraction(25),
         metavar="RATE",
         help="frames a second of a sequence of pictures (default: 25)",
     )
     picture.add_argument(
         "--raw",
-        type=_raw,
+        type=parse_raw_video,
         metavar="WxH@RATE[:FORMAT]",
         help="stdin is raw video of this size, rate and pixel format (default rgb24)",
     )
@@ -372,14 +416,14 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 def _add_size(parser: Any) -> None:
     parser.add_argument(
         "--size",
-        type=_size,
+        type=parse_size,
         default=(None, None),
         metavar="WxH",
         help="scale to this size; 1280x or x720 keeps the aspect",
     )
     parser.add_argument(
         "--max-pixels",
-        type=_count,
+        type=parse_count,
         default=DEFAULT_MAX_PIXELS,
         metavar="N",
         help="refuse larger frames (default: %(default)s)",
@@ -406,11 +450,15 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         help="which of the style's networks (default: int8 on the CPU, else fp32)",
     )
     group.add_argument(
-        "--threads", type=_threads, default=0, metavar="N", help="processor threads (default: all)"
+        "--threads",
+        type=parse_threads,
+        default=0,
+        metavar="N",
+        help="processor threads (default: all)",
     )
     group.add_argument(
         "--model-range",
-        type=_ranges,
+        type=parse_ranges,
         metavar="IN[,OUT]",
         help="values a foreign float model takes and gives: 0..255, 0..1 or -1..1",
     )
@@ -436,6 +484,8 @@ def _engine_request(options: argparse.Namespace) -> EngineRequest:
 def _video_settings(options: argparse.Namespace) -> VideoSettings:
     if options.raw and options.input != STDIO:
         raise StylizeError("--raw describes raw video on standard input: give - as the input")
+    if options.show and options.temporal == "off":
+        raise StylizeError("--show looks into the temporal stage, which --temporal off leaves out")
     if options.json and options.output == STDIO:
         raise StylizeError("--json and a video can't both go to standard output")
     if options.start is not None and options.end is not None and options.end <= options.start:
@@ -450,6 +500,9 @@ def _video_settings(options: argparse.Namespace) -> VideoSettings:
     return VideoSettings(
         threads=options.threads,
         temporal=options.temporal,
+        consistency=options.consistency,
+        paint_every=options.paint_every,
+        show=options.show,
         read=FileOptions(
             start=options.start,
             end=options.end,
@@ -471,76 +524,6 @@ def _video_settings(options: argparse.Namespace) -> VideoSettings:
         sequence_rate=options.fps,
         pipe_format=options.format,
     )
-
-
-# --- argument types: what is wrong is said by argparse, with exit code 2
-
-
-def _seconds(text: str) -> Fraction:
-    total = Fraction(0)
-    parts = text.split(":")
-    if len(parts) > 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds or H:MM:SS.s")
-    try:
-        for part in parts:
-            total = total * 60 + Fraction(part)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time: give seconds or H:MM:SS.s"
-        ) from None
-    if total < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is before the beginning")
-    return total
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: give 25 or 30000/1001")
-    return rate
-
-
-def _size(text: str) -> tuple[int | None, int | None]:
-    width, x, height = text.lower().partition("x")
-    ok = x and (width or height) and all(not side or side.isdecimal() for side in (width, height))
-    sides = (int(width) if ok and width else None, int(height) if ok and height else None)
-    if not ok or 0 in sides:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give 1280x720, 1280x or x720")
-    return sides
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) > 1024:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of threads: give 1 to 1024, or 0 for all"
-        )
-    return int(text)
-
-
-def _raw(text: str) -> Any:
-    try:
-        return parse_raw(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _ranges(text: str) -> tuple[Any, Any]:
-    entry, _, end = text.partition(",")
-    end = end or entry
-    if entry not in RANGES or end not in RANGES:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a range: give one or two of {', '.join(RANGES)}"
-        )
-    return entry, end
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,17 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .warp import Floats, Mask, warp
+from .warp import Floats, Mask, forward_backward_agree, warp
+
+_FB_TOLERANCE: Final = 0.5
+_BOUNDARY_RELATIVE: Final = 0.01
+_BOUNDARY: Final = 0.002
 
 
 def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
@@ -53,3 +59,34 @@ def gradient_energy(picture: NDArray[np.uint8]) -> float:
     """Mean squared difference of neighbouring pixels, both ways: how sharp a picture is."""
     values = picture.astype(np.float32)
     return float((np.diff(values, axis=0) ** 2).mean() + (np.diff(values, axis=1) ** 2).mean())
+
+
+def texture_correlation(
+    now: NDArray[np.uint8], before: NDArray[np.uint8], places: Floats, visible: Mask
+) -> float:
+    """Correlation of fine structure with that of an earlier picture warped onto it, -1..1: rho.
+
+    Both are less their mean over 9x9 pixels, so that strokes count and shapes don't.
+    """
+    carried = warp(before.astype(np.float32), places)
+    ours, theirs = (_fine(p)[visible].ravel() for p in (now.astype(np.float32), carried))
+    scale = float(np.sqrt((ours @ ours) * (theirs @ theirs)))
+    return float(ours @ theirs) / scale if scale > 0 else 1.0
+
+
+def reliable(flow: Floats, back: Floats) -> Mask:
+    """Where flow (H, W, 2) may judge: seen in both pictures, and no motion boundary.
+
+    The consistency check and its constants are those of Ruder et al. 2016, equations 5 and 6.
+    """
+    gradient = np.zeros(flow.shape[:2], np.float32)
+    for channel in range(2):
+        dy, dx = np.gradient(flow[..., channel])
+        gradient += (dx**2 + dy**2).astype(np.float32)
+    squared = (flow[..., 0] ** 2 + flow[..., 1] ** 2).astype(np.float32)
+    edge = gradient > _BOUNDARY_RELATIVE * squared + _BOUNDARY
+    return np.asarray(forward_backward_agree(flow, back, _FB_TOLERANCE) & ~edge)
+
+
+def _fine(picture: Floats) -> Floats:
+    return np.asarray(picture - cv2.blur(picture, (9, 9)), np.float32)

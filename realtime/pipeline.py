@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,10 +16,14 @@ Item = Frame | SidePacket
 
 
 class Painter(Protocol):
-    """What paints one frame: `stylizer.Stylizer`."""
+    """What paints frames: `stylizer.Stylizer`."""
 
-    def paint(self, frame: Frame) -> Frame:
-        """The painted frame, of the same size and time."""
+    def push(self, frame: Frame) -> Iterable[Frame]:
+        """Take the next frame; the painted ones that are ready, in order."""
+        ...
+
+    def finish(self) -> Iterable[Frame]:
+        """The painted frames still held back."""
         ...
 
 
@@ -93,15 +97,22 @@ class Pipeline:
         try:
             for item in self._read:
                 if isinstance(item, Frame):
-                    self._painted.put(self._painter.paint(item))
-                    self.report.frames += 1
-                    self.report.seconds = time.perf_counter() - begun
-                    if on_frame:
-                        on_frame(self.report)
+                    self._pass_on(self._painter.push(item), on_frame, begun)
                 else:
                     self._painted.put(item)
+            self._pass_on(self._painter.finish(), on_frame, begun)
         except Aborted:
             pass  # the writer failed: its error is raised at the end
+
+    def _pass_on(
+        self, painted: Iterable[Frame], on_frame: Callable[[Report], None] | None, begun: float
+    ) -> None:
+        for frame in painted:
+            self._painted.put(frame)
+            self.report.frames += 1
+            self.report.seconds = time.perf_counter() - begun
+            if on_frame:
+                on_frame(self.report)
 
     def _drain(self) -> None:
         """Let the writer take all that was painted."""

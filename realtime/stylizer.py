@@ -1,36 +1,72 @@
 """The engine and, behind it, what happens to painted frames, as one call."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from .engines import Engine
 from .errors import InferenceError
-from .frame import Frame
-from .temporal import TemporalBlender
+from .frame import Frame, Pixels
+
+
+class Stage(Protocol):
+    """What keeps frames steady in time, and decides when each is painted."""
+
+    def push(self, frame: Frame, paint: Callable[[Pixels], Pixels]) -> Iterable[Frame]:
+        """Take the next frame; those that are done, in order."""
+        ...
+
+    def finish(self) -> Iterable[Frame]:
+        """The frames still held back."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        ...
 
 
 class Stylizer:
     """Paints frames one after another, in order; pts and duration pass through untouched.
 
-    With a temporal stage the painting of the frames before is carried into each; without one, each
-    is painted by itself.
+    With a temporal stage the painting of other frames is carried into each; without one, each is
+    painted by itself.
     """
 
-    def __init__(self, engine: Engine, temporal: TemporalBlender | None = None) -> None:
-        self._engine, self._temporal = engine, temporal
+    def __init__(
+        self,
+        engine: Engine,
+        temporal: Stage | None = None,
+        show: Callable[[Frame], Frame] | None = None,
+    ) -> None:
+        self._engine, self._temporal, self._show = engine, temporal, show
+
+    def push(self, frame: Frame) -> Iterable[Frame]:
+        """Take a frame; the painted frames that are ready, which lag behind where the stage looks
+        ahead. Go through all of them before the next call.
+
+        Raises `InferenceError` or `TemporalError`.
+        """
+        if self._temporal is None:
+            return [replace(frame, pixels=self._paint(frame.pixels))]
+        return self._viewed(self._temporal.push(frame, self._paint))
+
+    def finish(self) -> Iterable[Frame]:
+        """The frames that are still held back, when no more will come."""
+        return self._viewed(self._temporal.finish()) if self._temporal else []
 
     def paint(self, frame: Frame) -> Frame:
         """The painted frame, of the same size and time.
 
-        Raises `InferenceError` or `TemporalError`.
+        Raises `InferenceError` or `TemporalError`, and `ValueError` with a stage that looks ahead:
+        use `push` and `finish`.
         """
-        painted = self._engine.paint(frame.pixels)
-        if painted.shape != frame.pixels.shape:
-            raise InferenceError(
-                f"the engine put out {painted.shape} for a frame of {frame.pixels.shape}"
-            )
-        if self._temporal:
-            painted = self._temporal.blend(frame.pixels, painted)
-        return replace(frame, pixels=painted)
+        painted = list(self.push(frame))
+        if len(painted) != 1:
+            raise ValueError("this stage looks ahead: use push() and finish()")
+        return painted[0]
+
+    def _viewed(self, painted: Iterable[Frame]) -> Iterable[Frame]:
+        return map(self._show, painted) if self._show else painted
 
     def reset(self) -> None:
         """Forget the frames before: after a seek, or for another source."""
@@ -41,3 +77,11 @@ class Stylizer:
         """Release the engine and the memory of past frames."""
         self.reset()
         self._engine.close()
+
+    def _paint(self, pixels: Pixels) -> Pixels:
+        painted = self._engine.paint(pixels)
+        if painted.shape != pixels.shape:
+            raise InferenceError(
+                f"the engine put out {painted.shape} for a frame of {pixels.shape}"
+            )
+        return painted

@@ -13,7 +13,9 @@ from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
 from .frame import VideoInfo
+from .keyframes import Every
 from .metrics import peak_memory_mb
+from .peephole import Peephole, View
 from .pipeline import Pipeline, Report
 from .sinks import Sink
 from .sinks._containers import CONTAINERS, Container, EncodeOptions
@@ -23,7 +25,7 @@ from .sources import Source
 from .sources.file import FileOptions, FileSource
 from .sources.images import IMAGE_SUFFIXES, ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
-from .temporal import SETTINGS, TemporalBlender, Tier
+from .tiers import Tier, stage_for
 
 STDIO: Final = "-"
 PIPES: Final = {
@@ -64,6 +66,12 @@ class VideoSettings:
     """Frames a second for sequences of pictures, which carry no rate of their own."""
     pipe_format: str = "y4m"
     temporal: Tier = "off"
+    paint_every: Every = 1
+    """How often the network runs; frames between are carried."""
+    consistency: float = 1.0
+    """How much of the past a tier carries on, as a share of what it usually does, 0..1."""
+    show: View | None = None
+    """Look into the temporal stage in place of the painting."""
 
 
 @dataclass
@@ -138,9 +146,10 @@ def paint_video(
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
     source = _open_source(source_name, settings)
-    tier = SETTINGS.get(settings.temporal)
     threads = settings.threads or usable_cores()
-    stylizer = Stylizer(engine, TemporalBlender(tier, threads=threads) if tier else None)
+    stage = stage_for(settings.temporal, threads, settings.consistency, settings.paint_every)
+    show = Peephole(stage, settings.show) if settings.show and stage else None
+    stylizer = Stylizer(engine, stage, show)
     try:
         sink = _open_sink(target_name, source, settings)
         pipeline = Pipeline(source, stylizer, sink)

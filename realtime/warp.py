@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Flow = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _FB_RELATIVE: Final = 0.01
@@ -38,6 +39,26 @@ def warp(
     return np.asarray(remap(picture, places, None, method, dst=into, borderMode=border), np.float32)
 
 
+def sample_cubic(picture: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
+    """(H, W, C) uint8 sampled at `places` by a cubic kernel; edges are repeated outside.
+
+    For pictures that are sampled once: done again and again, it rings.
+    """
+    return _sampled(picture, places, cv2.INTER_CUBIC)
+
+
+def sample_linear(picture: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
+    """(H, W, C) uint8 sampled at `places` between the four nearest pixels."""
+    return _sampled(picture, places, cv2.INTER_LINEAR)
+
+
+def _sampled(picture: NDArray[np.uint8], places: Floats, method: int) -> NDArray[np.uint8]:
+    remap: Any = cv2.remap
+    return np.asarray(
+        remap(picture, places, None, method, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+
+
 def inside(places: Floats) -> Mask:
     """Which places lie in the picture (half a pixel beyond its outermost centres still does)."""
     height, width = places.shape[:2]
@@ -53,6 +74,24 @@ def forward_backward_agree(flow: Floats, back: Floats, tolerance: float) -> Mask
     """
     height, width = flow.shape[:2]
     returned = warp(back, grid(height, width) + flow)
-    gap = ((flow + returned) ** 2).sum(-1)
-    reach = (flow**2).sum(-1) + (returned**2).sum(-1)
-    return np.asarray(gap < _FB_RELATIVE * reach + tolerance)
+    reach = _squared(flow) + _squared(returned)
+    return np.asarray(_squared(flow + returned) < _FB_RELATIVE * reach + tolerance)
+
+
+def _squared(flow: Flow) -> Floats:
+    """|w|^2 of (H, W, 2), (H, W)."""
+    return np.asarray(flow[..., 0] ** 2 + flow[..., 1] ** 2, np.float32)
+
+
+def area_ratio(flow: Flow) -> Floats:
+    """How much area before a pixel's area came from, (H, W): the Jacobian determinant of the map.
+
+    Where something is uncovered, flow is smoothed across the gap: pixels that came from nowhere
+    share what lies beside them, and the ratio falls well below 1. No second flow is needed to see
+    that.
+    """
+    soft = cv2.blur(flow, (5, 5))
+    dx = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    dy = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    across = (1 + dx[..., 0]) * (1 + dy[..., 1]) - dx[..., 1] * dy[..., 0]
+    return np.asarray(across, np.float32)

@@ -65,6 +65,7 @@ def test_what_goes_in_comes_out(
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     arguments = ["--style", str(identity), "--codec", "ffv1", "--pix-fmt", pix_fmt, "--quiet"]
+    arguments += ["--temporal", "off"]
     assert cli.run(["video", str(source), str(target), *arguments]) == 0
     painted = read_video(target)
     assert len(painted) == len(frames)

@@ -10,6 +10,8 @@ from ..errors import StyleIncompatible
 from ._contract import Contract
 from ._network import TensorSpec
 
+_SIZES: Final = 2
+"""Sizes that stay compiled: frames, and tiles of them."""
 _TYPES: Final = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
 
 
@@ -27,27 +29,30 @@ class OpenVinoRunner:
             raise StyleIncompatible(f"{name} can't be run by OpenVINO: {reason}") from error
         self.inputs = [_spec(i) for i in self._model.inputs]
         self.outputs = [_spec(o) for o in self._model.outputs]
-        self._request: Any = None
-        self._shape: tuple[int, ...] = ()
+        self._requests: dict[tuple[int, ...], Any] = {}
+        self._resized = False
         version = openvino.get_version().split("-")[0]
         self.description = f"OpenVINO {version} cpu {precision}, {threads} threads"
 
     def run(self, contract: Contract, tensor: NDArray[Any]) -> NDArray[Any]:
         """The output named by `contract` for `tensor`."""
-        if tensor.shape != self._shape:
-            self._compile(contract, tensor.shape)
-        self._request.infer({contract.input_name: tensor}, share_inputs=True, share_outputs=True)
+        request = self._requests.get(tensor.shape)
+        if request is None:
+            request = self._compile(contract, tensor.shape)
+        request.infer({contract.input_name: tensor}, share_inputs=True, share_outputs=True)
         # a copy: the request writes the next frame into the same memory
-        return np.array(self._request.get_tensor(contract.output_name).data)
+        return np.array(request.get_tensor(contract.output_name).data)
 
     def close(self) -> None:
         """Release the compiled network."""
-        self._request = None
+        self._requests = {}
         self._model = None
 
-    def _compile(self, contract: Contract, shape: tuple[int, ...]) -> None:
-        self._request = None
-        if self._model.input(contract.input_name).get_partial_shape().is_dynamic or self._shape:
+    def _compile(self, contract: Contract, shape: tuple[int, ...]) -> Any:
+        if len(self._requests) == _SIZES:
+            del self._requests[next(iter(self._requests))]
+        if self._model.input(contract.input_name).get_partial_shape().is_dynamic or self._resized:
+            self._resized = True
             self._model.reshape({contract.input_name: list(shape)})
         compiled = self._core.compile_model(
             self._model,
@@ -59,8 +64,8 @@ class OpenVinoRunner:
                 "ENABLE_CPU_PINNING": False,
             },
         )
-        self._request = compiled.create_infer_request()
-        self._shape = shape
+        self._requests[shape] = compiled.create_infer_request()
+        return self._requests[shape]
 
 
 def _spec(port: Any) -> TensorSpec:

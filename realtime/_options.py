@@ -1,0 +1,103 @@
+"""Values of command-line options. What is wrong is said by argparse, with exit code 2."""
+
+import argparse
+from fractions import Fraction
+from typing import Any
+
+from .engines._contract import RANGES
+from .keyframes import MOST_EVERY, Every
+from .video import parse_raw
+
+
+def parse_share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def parse_every(text: str) -> Every:
+    """`auto` or a count of frames."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_EVERY:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor 1 to {MOST_EVERY}")
+    return int(text)
+
+
+def parse_seconds(text: str) -> Fraction:
+    """A time in seconds, from seconds or H:MM:SS.s."""
+    total = Fraction(0)
+    parts = text.split(":")
+    if len(parts) > 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds or H:MM:SS.s")
+    try:
+        for part in parts:
+            total = total * 60 + Fraction(part)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time: give seconds or H:MM:SS.s"
+        ) from None
+    if total < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is before the beginning")
+    return total
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames a second."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: give 25 or 30000/1001")
+    return rate
+
+
+def parse_size(text: str) -> tuple[int | None, int | None]:
+    """Width and height, None where left out."""
+    width, x, height = text.lower().partition("x")
+    ok = x and (width or height) and all(not side or side.isdecimal() for side in (width, height))
+    sides = (int(width) if ok and width else None, int(height) if ok and height else None)
+    if not ok or 0 in sides:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give 1280x720, 1280x or x720")
+    return sides
+
+
+def parse_count(text: str) -> int:
+    """A positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def parse_threads(text: str) -> int:
+    """A number of threads, 0 for all."""
+    if not text.isdecimal() or int(text) > 1024:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of threads: give 1 to 1024, or 0 for all"
+        )
+    return int(text)
+
+
+def parse_raw_video(text: str) -> Any:
+    """FFmpeg options for raw video."""
+    try:
+        return parse_raw(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_ranges(text: str) -> tuple[Any, Any]:
+    """The ranges of values that go in and come out of a model."""
+    entry, _, end = text.partition(",")
+    end = end or entry
+    if entry not in RANGES or end not in RANGES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range: give one or two of {', '.join(RANGES)}"
+        )
+    return entry, end

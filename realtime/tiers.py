@@ -1,0 +1,36 @@
+"""The tiers of temporal consistency by name."""
+
+from typing import Final, Literal
+
+from .errors import TemporalError
+from .keyframes import Every, KeyframePropagation
+from .lookahead import LookAhead, LookAheadSettings
+from .temporal import FAST, QUALITY, TemporalBlender
+
+Tier = Literal["off", "fast", "quality", "best"]
+TIERS: Final[tuple[Tier, ...]] = ("off", "fast", "quality", "best")
+
+TemporalStage = TemporalBlender | LookAhead | KeyframePropagation
+
+
+def stage_for(
+    tier: Tier, threads: int, strength: float = 1.0, paint_every: Every = 1
+) -> TemporalStage | None:
+    """The stage of a tier; None for "off".
+
+    `fast` and `quality` add no delay. `best` holds frames back until it has seen those after them:
+    for files alone. With `paint_every` only every Nth frame is painted, and carried through those
+    between by the flow of the tier, `fast` or `quality`. Raises `TemporalError` for other tiers.
+    """
+    if tier in ("off", "best"):
+        if paint_every != 1:
+            raise TemporalError(
+                f"--paint-every goes with --temporal fast or quality, not with {tier}"
+            )
+        if tier == "off":
+            return None
+        return LookAhead(LookAheadSettings(), threads=threads, strength=strength)
+    settings = {"fast": FAST, "quality": QUALITY}[tier]
+    if paint_every != 1:
+        return KeyframePropagation(paint_every, settings, threads=threads, strength=strength)
+    return TemporalBlender(settings, threads=threads, strength=strength)

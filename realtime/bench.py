@@ -19,6 +19,7 @@ from .sinks._containers import EncodeOptions
 from .sinks.file import FileSink
 from .sources.file import FileOptions
 from .sources.synthetic import SyntheticSource
+from .tiers import TIERS
 from .video import VideoSettings, default_threads, paint_video
 
 _WARM_UP: Final = 3
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=120,
         metavar="N",
         help="frames of the clip painted from file to file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tier",
+        choices=TIERS,
+        default="off",
+        help="the tier of --temporal that files are painted with (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -110,7 +117,9 @@ def _measure(engine: Any, width: int, height: int, options: argparse.Namespace) 
             str(Path(folder) / "painted.mp4"),
             engine,
             VideoSettings(
-                read=FileOptions(threads=decoding), write=EncodeOptions(threads=encoding)
+                temporal=options.tier,
+                read=FileOptions(threads=decoding),
+                write=EncodeOptions(threads=encoding),
             ),
         )
     report = result.report

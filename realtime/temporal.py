@@ -12,7 +12,9 @@ frame, is given back on what is shown, never in the history: an unsharp mask who
 the gradients as strong as those of the fresh painting.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -45,7 +47,7 @@ class TemporalSettings:
 
 FAST: Final = TemporalSettings(weight=0.7)
 QUALITY: Final = TemporalSettings(
-    weight=0.85,
+    weight=0.88,
     preset="fast",
     gate=Gate(dead_zone=1.5, softness=3.0, check_back=True),
 )
@@ -88,19 +90,31 @@ class TemporalBlender:
         self.settings, self.strength, self._threads = settings, strength, threads
         self._flow = flow or DisFlow(settings.preset)
         self._past: _Past | None = None
+        self._looking: ThreadPoolExecutor | None = None
         self.inside: Inside | None = None
 
     def reset(self) -> None:
         """Forget the past: after a seek, another style or another source."""
-        if self._past:
-            self._past.history.close()
-        self._past = self.inside = None
+        if self._looking:
+            self._looking.shutdown()
+        self._forget()
+        self._looking = None
 
     def push(self, frame: Frame, paint: Paint) -> list[Frame]:
         """Paint a frame and blend the past in: that frame, with no delay. Raises
         `TemporalError`.
+
+        Motion is measured while the network paints.
         """
-        return [replace(frame, pixels=self.blend(frame.pixels, paint(frame.pixels)))]
+        if self._looking is None:
+            self._looking = ThreadPoolExecutor(1, thread_name_prefix="stylize-look")
+        looking = self._looking.submit(self._look, frame.pixels)
+        try:
+            painted = paint(frame.pixels)
+        finally:
+            wait([looking])
+        with self._saying_what_failed():
+            return [replace(frame, pixels=self._blend(*looking.result(), painted))]
 
     def finish(self) -> list[Frame]:
         """Nothing is ever held back."""
@@ -112,8 +126,13 @@ class TemporalBlender:
         All are RGB (H, W, 3) uint8. The first frame, and the first after a cut, comes back as it
         was painted. Raises `TemporalError`.
         """
+        with self._saying_what_failed():
+            return self._blend(*self._look(seen), painted)
+
+    @contextmanager
+    def _saying_what_failed(self) -> Iterator[None]:
         try:
-            return self._blend(seen, painted)
+            yield
         except (cv2.error, ValueError, MemoryError) as error:
             self.reset()
             reason = str(error).strip().splitlines()[-1][:200]
@@ -121,14 +140,25 @@ class TemporalBlender:
                 f"the past can't be carried into this frame: {reason}; --temporal off does without"
             ) from error
 
-    def _blend(self, picture: Pixels, painted: Pixels) -> Pixels:
+    def _forget(self) -> None:
+        if self._past:
+            self._past.history.close()
+        self._past = self.inside = None
+
+    def _look(self, picture: Pixels) -> tuple[Seen, Motion | None]:
+        """The small picture of a frame and its motion; None where there is no past of its size."""
         seen = look(picture, flow_scale(picture.shape[1], self.settings.flow_width))
         past = self._past
-        if past is None or past.history.shape != painted.shape:
-            self.reset()
+        if past is None or past.history.shape != picture.shape:
+            return seen, None
+        return seen, measure(seen, past.seen, self._flow, self.settings.gate)
+
+    def _blend(self, seen: Seen, motion: Motion | None, painted: Pixels) -> Pixels:
+        past = self._past
+        if past is None or motion is None or past.history.shape != painted.shape:
+            self._forget()
             self._past = _Past(History(painted, seen.scale, self._threads), seen)
             return painted
-        motion = measure(seen, past.seen, self._flow, self.settings.gate)
         if motion.cut:
             past.history.restart(painted)
             past.restart(seen)

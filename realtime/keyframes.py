@@ -30,8 +30,8 @@ _AUTO_AGE: Final = 8
 """Frames after which `auto` paints a new key at the latest."""
 _AUTO_HOLES: Final = 0.06
 """Share of the picture that the key can't show at which `auto` paints a new one."""
-_WHOLE: Final = 0.3
-"""Share of tiles to be painted afresh from which the whole frame is."""
+_WHOLE: Final = 0.5
+"""Share of a frame's pixels that tiles, with their halos, may cost before all of it is painted."""
 _KEY_WEIGHT: Final = 0.45
 """How much of what was shown stays in a new key."""
 _LIGHT: Final = 0.04
@@ -42,7 +42,8 @@ _TRUSTED: Final = 0.5
 _BROAD: Final = 16
 """Pixels across the cells in which colours follow the light."""
 _TILE: Final = 128
-_HALO: Final = 32
+_HALO: Final = 64
+_LITTLE: Final = 0.05
 _DIRTY: Final = 0.15
 """Share of a tile that the key can't show at which it is painted afresh."""
 
@@ -139,7 +140,7 @@ class KeyframePropagation:
         self._take_up()
         weight, gain = self._weight(self._key, seen)
         tiles = _dirty_tiles(weight, seen.scale, picture.shape)
-        if abs(gain - 1) > _LIGHT or len(tiles) > _WHOLE * _tile_count(picture):
+        if abs(gain - 1) > _LIGHT or _cost(tiles) > _WHOLE * seen.grey.size * seen.scale**2:
             shown = self._repaint(seen, weight, picture, paint)
         else:
             shown = self._carried(self._key)
@@ -280,7 +281,8 @@ class KeyframePropagation:
             own = self._submit(_paint_tile, paint, picture, y, x).result()
             box = np.s_[y : y + own.shape[0], x : x + own.shape[1]]
             keep = _weight_of_tile(weight, scale, y, x, own.shape)
-            shown[box] = _mixed(np.ascontiguousarray(shown[box]), own, keep)
+            around = np.ascontiguousarray(shown[box])
+            shown[box] = _mixed(around, _tinted(own, around, keep), keep)
 
 
 def _fresh_key(seen: Seen) -> _Key:
@@ -329,9 +331,9 @@ def _paint_tile(paint: Callable[[Pixels], Pixels], picture: Pixels, y: int, x: i
     return painted[_HALO : _HALO + rows, _HALO : _HALO + columns]
 
 
-def _tile_count(picture: Pixels) -> int:
-    height, width = picture.shape[:2]
-    return int(-(-height // _TILE) * -(-width // _TILE))
+def _cost(tiles: list[tuple[int, int]]) -> int:
+    """Pixels that are painted for these tiles."""
+    return len(tiles) * (_TILE + 2 * _HALO) ** 2
 
 
 def _enlarged_weight(weight: Floats, scale: int, height: int, width: int) -> Floats:
@@ -348,6 +350,23 @@ def _weight_of_tile(weight: Floats, scale: int, y: int, x: int, shape: tuple[int
     at_x = ((np.arange(x, x + columns) + 0.5) / scale - 0.5).astype(np.float32)
     places = np.dstack(np.meshgrid(at_x, at_y))
     return warp(weight, np.asarray(places, np.float32))
+
+
+def _tinted(own: Pixels, around: Pixels, keep: Floats) -> Pixels:
+    """A tile in the broad colours of what is kept around it.
+
+    A network that sees a crop alone may choose other colours for it than for the whole frame. The
+    difference is averaged over what is kept, broadly, and taken from all of the tile.
+    """
+    height, width = own.shape[:2]
+    size = (max(1, width // _BROAD), max(1, height // _BROAD))
+    difference = (around.astype(np.float32) - own) * keep[..., None]
+    total = cv2.blur(cv2.resize(difference, size, interpolation=cv2.INTER_AREA), (5, 5))
+    share = cv2.blur(cv2.resize(keep, size, interpolation=cv2.INTER_AREA), (5, 5))
+    # (h, w) -> (h, w, 1); where hardly anything is kept, the tile keeps its own colours
+    shift = total / (np.maximum(share, 0).reshape(total.shape[:2])[..., None] + _LITTLE)
+    large = cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(own + large, 0, 255), np.uint8)
 
 
 def _mixed(kept: Pixels, fresh: Pixels, keep: Floats) -> Pixels:

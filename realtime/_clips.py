@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 
 from ._steadiness import SETTLED
+from .errors import SourceOpenError
 from .frame import Frame, Pixels
 from .metrics import gradient_energy, reliable, warping_error
 from .sources.file import FileOptions, FileSource
 from .warp import Floats, Mask, grid
 
+LEAST_FRAMES: Final = 8
 _JUDGE_WIDTH: Final = 640
 
 
@@ -35,6 +37,13 @@ def read_clip(path: Path, frames: int) -> list[Pixels]:
     finally:
         source.close()
     return found
+
+
+def check_clip(path: Path) -> None:
+    """Raises `SourceOpenError` unless the clip can be read and has frames enough to judge by."""
+    count = len(read_clip(path, LEAST_FRAMES))
+    if count < LEAST_FRAMES:
+        raise SourceOpenError(f"{path} has {count} frames: at least {LEAST_FRAMES} are needed")
 
 
 class ClipJudge:

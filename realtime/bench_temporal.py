@@ -11,7 +11,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from ._clips import ClipJudge, read_clip
+from ._clips import ClipJudge, check_clip, read_clip
 from ._figures import write_comparison, write_plot
 from ._steadiness import CHEATS, Case, Method, measure, methods, run_stage, still_drift, summary
 from .catalogue import find_style
@@ -62,6 +62,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         options.engine, options.precision, options.threads, options.fit, options.model_range
     )
     threads = options.threads or usable_cores()
+    for path in options.clips:
+        check_clip(path)  # rather now than after minutes
     engine = load_engine(style, request)
     try:
         found = scenes(pictures, (width, height), max(12, options.frames))
@@ -134,8 +136,6 @@ def _on_clip(
     path: Path, engine: Engine, threads: int, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
     seen = read_clip(path, options.frames)
-    if len(seen) < 8:
-        raise SourceOpenError(f"{path} has {len(seen)} frames: at least 8 are needed")
     painted = [engine.paint(pixels) for pixels in seen]
     paint = _Remembered(seen, painted, engine)
     judge = ClipJudge(seen)

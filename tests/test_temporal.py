@@ -359,3 +359,8 @@ def test_the_bench_needs_photos(
     command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
     assert cli.run(command) == 1
     assert "0 readable photos" in capsys.readouterr().err
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), photo(number))
+    short = write_video(tmp_path / "short.mp4", 3, (64, 64), Fraction(25))
+    assert cli.run([*command, "--clips", str(short)]) == 1
+    assert "3 frames: at least 8" in capsys.readouterr().err

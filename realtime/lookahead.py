@@ -144,7 +144,7 @@ class LookAhead:
     def _reach(self) -> int:
         """How many frames each way, as memory allows."""
         affordable = self.settings.memory_mb * 10**6 // max(1, self._held[0].frame.pixels.nbytes)
-        return max(1, min(self.settings.reach, int(affordable)))
+        return max(1, min(self.settings.reach, int(affordable) // 2))
 
     def _emit(self) -> Frame:
         """The next frame that is due, averaged; what nobody needs any more is let go."""

@@ -129,6 +129,7 @@ def _ours(clip: Path, folder: Path, style: str, engine: str) -> dict[str, float]
     target = folder / "ours.mp4"
     program = "from stylize_video.realtime.cli import main_video; main_video()"
     options = ["--style", style, "--engine", engine, "--overwrite", "--json"]
+    options += ["--temporal", "off"]  # the peer has nothing like it
     command = [sys.executable, "-c", program, str(clip), str(target), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

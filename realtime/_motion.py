@@ -14,7 +14,7 @@ CUT_TRUST: Final = 0.5
 """Mean trust below which it is another shot: cuts have less than 0.4, fast motion more than 0.8."""
 _GAIN_RANGE: Final = (0.5, 2.0)
 _FB_TOLERANCE: Final = 2.0
-_STRETCHED: Final = (0.7, 0.95)
+_STRETCHED: Final = (0.8, 0.98)
 """Ratios of area below which a place is taken for uncovered, and above which it is not."""
 
 

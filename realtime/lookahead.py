@@ -42,7 +42,7 @@ class LookAheadSettings:
     """
     preset: Preset = "fast"
     flow_width: int = 640
-    gate: Gate = field(default_factory=lambda: Gate(check_back=True))
+    gate: Gate = field(default_factory=lambda: Gate(softness=6.0, check_back=True))
     memory_mb: int = 600
     """What the paintings that are held may take, in MB: large frames look less far."""
 

@@ -49,7 +49,7 @@ FAST: Final = TemporalSettings(weight=0.7)
 QUALITY: Final = TemporalSettings(
     weight=0.88,
     preset="fast",
-    gate=Gate(dead_zone=1.5, softness=3.0, check_back=True),
+    gate=Gate(softness=6.0),
 )
 
 _GAIN_NOTICED: Final = 0.005

@@ -325,7 +325,7 @@ def _add_temporal(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="run the network on every Nth frame, or auto, and carry its strokes through the "
-        "frames between: faster, with --temporal fast or quality (default: 1)",
+        "frames between: for slow networks, with --temporal fast or quality (default: 1)",
     )
     group.add_argument(
         "--show",

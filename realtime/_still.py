@@ -10,8 +10,14 @@ from .warp import Floats
 
 _TILE: Final = 8
 """Pixels of the small picture across a tile."""
-_DIFFERENCE: Final = 2.5
-"""Of 255, after smoothing: noise stays below it."""
+_DIFFERENCE: Final = (1.0, 2.5)
+"""Least and most, of 255 and after smoothing, that counts as motion; in between, by the noise."""
+_NOISES: Final = 6.0
+"""Median differences from frame to frame that noise stays below: four deviations."""
+_MEDIAN_STEP: Final = 4
+_FLOW_CELL: Final = (21, 21)
+_SPEED: Final = 0.3
+"""Pixels of the small picture a frame, on average over a cell, that count as motion."""
 _SHARE: Final = 0.05
 _AGE: Final = 12
 
@@ -22,16 +28,22 @@ class Still:
     """
 
     def __init__(self, smooth: Floats) -> None:
-        self._anchor = smooth.copy()
+        self._anchor, self._last = smooth.copy(), smooth
 
-    def update(self, smooth: Floats, age: Floats) -> NDArray[np.bool_] | None:
+    def update(self, smooth: Floats, age: Floats, flow: Floats) -> NDArray[np.bool_] | None:
         """Where nothing has moved, (h, w); None where no tile rests.
 
-        `smooth` (h, w) is the picture, `age` for how many frames its places have been followed.
+        `smooth` (h, w) is the picture, `age` for how many frames its places have been followed,
+        `flow` (h, w, 2) how they moved: on a cheek that turns, nothing but that tells of it.
         """
         height, width = smooth.shape
-        off = cv2.absdiff(smooth, self._anchor) > _DIFFERENCE
+        noise = cv2.absdiff(smooth, self._last)[::_MEDIAN_STEP, ::_MEDIAN_STEP]
+        limit = float(np.clip(_NOISES * np.median(noise), *_DIFFERENCE))
+        self._last = smooth
+        off = cv2.absdiff(smooth, self._anchor) > limit
         off |= age < _AGE
+        broad = cv2.blur(flow, _FLOW_CELL)
+        off |= broad[..., 0] ** 2 + broad[..., 1] ** 2 > _SPEED**2
         down, right = -height % _TILE, -width % _TILE
         padded = cv2.copyMakeBorder(
             off.astype(np.uint8) * 255, 0, down, 0, right, cv2.BORDER_REPLICATE

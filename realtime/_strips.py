@@ -19,7 +19,7 @@ Strip = tuple[int, int]
 
 _ROWS: Final = 48
 _REACH: Final = 1
-_SHARPEN_MOST: Final = 4.0
+_SHARPEN_MOST: Final = 3.0
 _GIVEN_BACK: Final = 0.96
 """Share of the painting's gradient energy: what is sharpened flickers more."""
 _SAMPLE_ROWS: Final = 16

@@ -10,6 +10,7 @@ Grey = NDArray[np.uint8]
 Flow = NDArray[np.float32]
 Preset = Literal["ultrafast", "fast", "medium"]
 
+_SOFT: Final = (5, 5)
 _MIN_SIDE: Final = 24
 """DIS needs a few of its 8-pixel patches each way on its coarsest level."""
 
@@ -45,7 +46,9 @@ class DisFlow:
         """The backward flow from `now` to `before`."""
         if min(now.shape) < _MIN_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
-        return np.asarray(self._dis.calc(now, before, None), np.float32)
+        flow = self._dis.calc(now, before, None)
+        # patches that disagree by a fraction of a pixel would tear strokes along their edges
+        return np.asarray(cv2.blur(flow, _SOFT), np.float32)
 
 
 class StillFlow:

@@ -47,9 +47,9 @@ class TemporalSettings:
 
 FAST: Final = TemporalSettings(weight=0.7)
 QUALITY: Final = TemporalSettings(
-    weight=0.88,
+    weight=0.85,
     preset="fast",
-    gate=Gate(softness=6.0),
+    gate=Gate(),
 )
 
 _GAIN_NOTICED: Final = 0.005
@@ -165,7 +165,9 @@ class TemporalBlender:
             return painted
         weight = past.age_by(motion, self.settings.weight * self.strength)
         past.seen = seen
-        resting = past.still.update(seen.smooth, past.age) if self.strength > 0 else None
+        resting = (
+            past.still.update(seen.smooth, past.age, motion.flow) if self.strength > 0 else None
+        )
         self.inside = Inside(motion.flow, weight, past.age)
         follow = _FOLLOW if abs(motion.gain - 1) > _GAIN_NOTICED else 0.0
         step = Step(motion.flow, weight, resting, follow)

@@ -230,3 +230,80 @@ class GoogLeNet(Encoder):
 
 def _response_norm(x: Tensor) -> Tensor:
     return F.local_response_norm(x, 5, 1e-4, 0.75)
+
+
+class ResNet(Encoder):
+    """ResNet (He 2016) in torchvision's format, 18 or 50 layers and their like.
+
+    Layers ``conv1`` and ``layer1_1`` …, the activations after each residual block. Its weights are
+    those of `folded_norms`. Shortcuts make its Gram matrices peaky (Wang 2021): styles need lower
+    weights, or the ``correlation`` loss, which is made for that.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], name: str) -> None:
+        self._keys = set(weights)
+        super().__init__(weights, name)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Torchvision's: standardised."""
+        return _affine(x, TORCHVISION_MEAN, 1.0, TORCHVISION_STD)
+
+    def stages(self) -> list[Stage]:
+        """Stem, then blocks of two convolutions, or of three where there is a ``conv3``."""
+        stages: list[Stage] = [("conv1", self.conv("conv1", stride=2, padding=3)), ("", _pool3)]
+        for group in range(1, 5):
+            index = 0
+            while f"layer{group}.{index}.conv1.weight" in self._keys:
+                stride = 2 if group > 1 and index == 0 else 1
+                block = self._block(f"layer{group}.{index}", stride)
+                stages.append((f"layer{group}_{index + 1}", block))
+                index += 1
+        return stages
+
+    def _block(self, key: str, stride: int) -> Callable[[Tensor], Tensor]:
+        if f"{key}.conv3.weight" in self._keys:
+            first = self.conv(f"{key}.conv1")
+            second = self.conv(f"{key}.conv2", stride=stride, padding=1)
+            last = self._linear(f"{key}.conv3")
+        else:
+            first, second = self.conv(f"{key}.conv1", stride=stride, padding=1), nn.Identity()
+            last = self._linear(f"{key}.conv2", padding=1)
+        down = f"{key}.downsample.0"
+        shortcut = self._linear(down, stride) if f"{down}.weight" in self._keys else nn.Identity()
+
+        def run(x: Tensor) -> Tensor:
+            return F.relu_(last(second(first(x))) + shortcut(x))
+
+        return run
+
+    def _linear(self, key: str, stride: int = 1, padding: int = 0) -> Callable[[Tensor], Tensor]:
+        """A convolution without ReLU."""
+
+        def run(x: Tensor) -> Tensor:
+            weight = self.get_buffer(_flat(f"{key}.weight"))
+            return F.conv2d(x, weight, self.get_buffer(_flat(f"{key}.bias")), stride, padding)
+
+        return run
+
+
+def _pool3(x: Tensor) -> Tensor:
+    return F.max_pool2d(x, 3, 2, 1)
+
+
+def folded_norms(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ResNet's convolutions with their batch norms folded in: ``….weight`` and ``….bias``.
+
+    KeyError when a norm is missing.
+    """
+    folded: dict[str, Tensor] = {}
+    for key, weight in weights.items():
+        if not key.endswith(".weight") or weight.dim() != 4:
+            continue
+        stem, _, last = key.removesuffix(".weight").rpartition(".")
+        norm = "1" if last == "0" else last.replace("conv", "bn")
+        name = f"{stem}.{norm}" if stem else norm
+        mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+        scale = weights[f"{name}.weight"] / (variance + 1e-5).sqrt()
+        folded[key] = weight * scale[:, None, None, None]
+        folded[key.removesuffix("weight") + "bias"] = weights[f"{name}.bias"] - mean * scale
+    return folded

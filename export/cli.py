@@ -1,52 +1,21 @@
-"""`stylize train` and `stylize export`: reached lazily from the one program."""
+"""`stylize train`, `export`, `optimize` and `evaluate`: reached lazily from the one program."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from .errors import ExportError, TrainingError
+from ._flags import TrainingBar, add_settings, refuse_changes, settings_of
+from .errors import ExportError
+from .evaluate import add_arguments as add_evaluate_arguments
+from .evaluate import run as run_evaluate
+from .methods.optimize_cli import add_arguments as add_optimize_arguments
+from .methods.optimize_cli import run as run_optimize
 from .style import export_style
-from .train import Progress as Step
-from .train import TrainConfig, read_config, train
-
-_HELP = {
-    "features": "weights of a loss network: a file, or vgg16 or vgg19 to fetch them; repeatable",
-    "start": "the ONNX file of a finished style to start from: learns faster than from nothing",
-    "tier": "size of the network: fast, balanced or fine",
-    "steps": "steps in all",
-    "batch": "pictures a step",
-    "crop": "side of the crops that are looked at, pixels",
-    "painting_side": "short side of the painting, pixels: larger means larger strokes",
-    "style_layers": "layers whose Gram matrices are matched, with weights",
-    "content_layers": "layers whose activations are kept, with weights",
-    "content": "weight of keeping what is in the picture",
-    "style": "weight of looking like the painting",
-    "style_shared": "part of the style taken over the batch as a whole, 0 to 1",
-    "palette": "weight of painting in the painting's colours",
-    "light": "weight of keeping light and shade where they are",
-    "variation": "weight of total variation: more is smoother",
-    "equivariance": "weight of the paint moving with the picture",
-    "lattice": "weight against patterns that repeat every 8 pixels",
-    "blend_from": "part of the run after which norms forget the single picture, 0 to 1",
-    "freeze_at": "part of the run after which norms are constants, 0 to 1",
-    "learning_rate": "step size of Adam",
-    "seed": "seed of everything random",
-    "precision": "auto, fp32 or bf16",
-}
+from .train import CONFIGS, read_config, train
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +24,12 @@ def run(arguments: list[str]) -> int:
     """
     console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
     command, rest = arguments[0], arguments[1:]
-    handlers: dict[str, Callable[[list[str], Console], int]] = {"train": _train, "export": _export}
+    handlers: dict[str, Callable[[list[str], Console], int]] = {
+        "train": _train,
+        "export": _export,
+        "optimize": _optimize,
+        "evaluate": _evaluate,
+    }
     try:
         return handlers[command](rest, console)
     except ExportError as error:
@@ -64,14 +38,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    options = _train_parser().parse_args(arguments)
+    method = _method(arguments)
+    options = _train_parser(method).parse_args(arguments)
     folder = Path(options.output)
     if options.resume:
         config = read_config(folder)
-        _refuse_changes(options, config)
+        refuse_changes(options, config)
     else:
-        config = _config(options)
-    with _TrainingBar(console, config.steps, quiet=options.quiet) as bar:
+        config = settings_of(options, method)
+    with TrainingBar(console, config.steps, quiet=options.quiet) as bar:
         train(
             config,
             folder,
@@ -123,42 +98,38 @@ def _export_run(
     return 1 if faults and strict else 0
 
 
-def _refuse_changes(options: argparse.Namespace, config: TrainConfig) -> None:
-    """A resumed run goes on as it began: a setting given anew must be the same."""
-    for field in dataclasses.fields(TrainConfig):
-        given = getattr(options, field.name, None)
-        if given is None or field.name == "augmentation":
-            continue
-        if field.name == "features":
-            given = tuple(given)
-        if given != getattr(config, field.name):
-            raise TrainingError(
-                f"--{field.name.replace('_', '-')} {given} differs from the run's "
-                f"{getattr(config, field.name)}: resume without it, or begin a new run"
-            )
+def _method(arguments: list[str]) -> str:
+    """The method asked for, or that of the run to resume: it decides which flags there are."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--method", choices=tuple(CONFIGS), default=None)
+    first.add_argument("--resume", action="store_true")
+    first.add_argument("-o", "--output", default=".")
+    known, _ = first.parse_known_args(arguments)
+    if known.resume and known.method is None:
+        return str(read_config(Path(known.output)).method)
+    return known.method or "perceptual"
 
 
-def _config(options: argparse.Namespace) -> TrainConfig:
-    given = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(TrainConfig)
-        if getattr(options, field.name, None) is not None
-    }
-    for needed in ("painting", "photos"):
-        if needed not in given:
-            raise TrainingError(
-                f"a new run needs {'a painting' if needed == 'painting' else '--photos DIR'}"
-            )
-    if "features" in given:
-        given["features"] = tuple(given["features"])
-    return TrainConfig(**given)
-
-
-def _train_parser() -> argparse.ArgumentParser:
+def _train_parser(method: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="stylize train", description="Train a style from a painting and a folder of photos."
+        prog="stylize train",
+        description="Train a style from a painting and a folder of photos.",
+        epilog="each --method has settings of its own: see them with `--method NAME --help`",
     )
-    parser.add_argument("painting", nargs="?", help="a picture of the painting")
+    parser.add_argument(
+        "painting",
+        nargs="?",
+        help="a picture of the painting"
+        if method == "perceptual"
+        else "a folder of paintings, or frames in the style",
+    )
+    parser.add_argument(
+        "--method",
+        choices=tuple(CONFIGS),
+        default=method,
+        help="perceptual: one painting. adversarial: a look from a folder of pictures. arbitrary: "
+        "one network for any painting (default: perceptual)",
+    )
     parser.add_argument(
         "--photos", metavar="DIR", help="a folder of photos of anything, hundreds of them"
     )
@@ -179,17 +150,7 @@ def _train_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--id", help="the style's name (default: that of DIR)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    group = parser.add_argument_group("what is learned")
-    for field in dataclasses.fields(TrainConfig):
-        if field.name not in _HELP:
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        text = f"{_HELP[field.name]} (default: {_shown(field.default)})"
-        if field.name == "features":
-            group.add_argument(flag, action="append", help=text)
-        else:
-            # defaults stay those of TrainConfig, so that --resume can tell what was given
-            group.add_argument(flag, type=type(field.default), default=None, metavar="X", help=text)
+    add_settings(parser, method)
     return parser
 
 
@@ -213,47 +174,18 @@ def _export_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+def _optimize(arguments: list[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(
+        prog="stylize optimize",
+        description="Paint one picture, or a short clip, by optimising its pixels (Gatys 2016).",
+    )
+    add_optimize_arguments(parser)
+    return run_optimize(parser.parse_args(arguments), console)
 
 
-class _TrainingBar:
-    """Progress of a run with its losses, speed and time left; lines instead where there is no
-    terminal.
-    """
-
-    def __init__(self, console: Console, steps: int, *, quiet: bool) -> None:
-        self._console, self._steps, self._quiet = console, steps, quiet
-        self._lines = not console.is_terminal
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or self._lines,
-        )
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> "_TrainingBar":
-        self._progress.start()
-        self._task = self._progress.add_task("", total=self._steps, losses="", speed="")
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
-
-    def step(self, step: Step) -> None:
-        losses = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items() if value)
-        speed = f"{step.images_per_second:.1f} images/s"
-        assert self._task is not None
-        self._progress.update(self._task, completed=step.step, losses=losses, speed=speed)
-        if step.preview:
-            self._console.print(f"step {step.step}: {step.preview}")
-        elif self._lines and not self._quiet and step.step % 50 == 0:
-            minutes = step.seconds_left / 60
-            self._console.print(
-                f"step {step.step}/{step.steps} {losses} {speed}, {minutes:.0f} min left"
-            )
+def _evaluate(arguments: list[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(
+        prog="stylize evaluate", description="Measure how well a style paints."
+    )
+    add_evaluate_arguments(parser)
+    return run_evaluate(parser.parse_args(arguments), console)

@@ -34,8 +34,18 @@ class Augmentation:
     """Part of the photo seen: its short side over the crop's, upwards from a crop as large as it
     goes.
     """
+    rotation: float = 0.0
+    """Degrees a photo is turned by at most; what lies outside is mirrored in."""
+    flip: float = 0.5
+    """Share of photos that are mirrored."""
     brightness: tuple[float, float] = (0.7, 1.2)
     contrast: tuple[float, float] = (0.75, 1.2)
+    hue: float = 0.0
+    """Degrees hues are turned by at most."""
+    noise: float = 0.0
+    """Deviation of added noise at most, of 255."""
+    jpeg: float = 0.0
+    """Lowest JPEG quality a photo is passed through, 1 to 100; 0 for none."""
     flat_share: float = 0.1
     """Share of pictures with almost nothing in them, where patterns of the network itself would
     show.
@@ -120,8 +130,9 @@ class PhotoStream:
         crop: NDArray[np.uint8] = photo[y : y + seen, x : x + seen]
         method = cv2.INTER_AREA if seen > side else cv2.INTER_CUBIC
         crop = cv2.resize(crop, (side, side), interpolation=method)  # type: ignore[assignment]
-        if random.random() < 0.5:
+        if random.random() < options.flip:
             crop = crop[:, ::-1]
+        crop = _varied(crop, options, random)
         if random.random() < options.flat_share:
             crop = _emptied(crop, random)
         brightness, contrast = (
@@ -143,6 +154,41 @@ class PhotoStream:
                 self.broken.setdefault(str(path))
                 problem = error
         raise DataError(f"{_READ_TRIES} photos in a row can't be read, the last: {problem}")
+
+
+def _varied(
+    crop: NDArray[np.uint8], options: Augmentation, random: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Turned, in other hues, under noise and through JPEG, as far as options ask; draws nothing for
+    what they do not.
+    """
+    if options.rotation:
+        middle = (crop.shape[1] - 1) / 2, (crop.shape[0] - 1) / 2
+        turn = cv2.getRotationMatrix2D(middle, random.uniform(-1, 1) * options.rotation, 1.0)
+        size = crop.shape[1::-1]
+        crop = np.asarray(
+            cv2.warpAffine(np.ascontiguousarray(crop), turn, size, borderMode=cv2.BORDER_REFLECT),
+            np.uint8,
+        )
+    if options.hue:
+        crop = turned_hue(crop, random.uniform(-1, 1) * options.hue)
+    if options.noise:
+        grain = random.normal(0, random.uniform(0, options.noise), crop.shape)
+        crop = np.clip(np.rint(crop + grain), 0, 255).astype(np.uint8)
+    if options.jpeg:
+        quality = round(random.uniform(options.jpeg, 100))
+        _, data = cv2.imencode(
+            ".jpg", np.ascontiguousarray(crop), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        crop = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return crop
+
+
+def turned_hue(crop: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) with its hues turned."""
+    hsv = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2HSV).astype(np.int32)
+    hsv[..., 0] = (hsv[..., 0] + round(degrees / 2)) % 180  # OpenCV has hues in steps of 2 degrees
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
 
 
 def _emptied(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ torchvision ``.pth``    VGG-16 or VGG-19, ``features.N.weight`` keys
 ``conv0.weight`` …      VGG-19 distilled to a quarter of its width
 ``fire2.squeeze1x1`` …  SqueezeNet 1.1
 ``inception_3a.1x1`` …  GoogLeNet (Inception v1)
+``layer1.0.conv1`` …    ResNet-18, ResNet-50 and their like in torchvision's format
 ======================  ==========================================================================
 """
 
@@ -35,8 +36,10 @@ from ._encoders import (
     DistilledVgg19,
     Encoder,
     GoogLeNet,
+    ResNet,
     SqueezeNet,
     Vgg,
+    folded_norms,
 )
 from .errors import FeaturesError
 
@@ -62,7 +65,12 @@ DOWNLOADS: Final = {
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     ),
     "vgg19": Download("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),
+    "resnet18": Download("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd"),
+    "resnet50": Download("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
 }
+RANDOM: Final = "random"
+"""Asks for VGG-19 as it was before it learned anything, which is better than nothing (He 2016)."""
+_RANDOM_WIDTHS: Final = (64, 128, 256, 512, 512)
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all while weights are fetched."""
@@ -73,12 +81,14 @@ def load_features(source: str, progress: Progress | None = None) -> Encoder:
 
     Raises `FeaturesError`: no such file, unknown content, a download that fails or doesn't match.
     """
+    if source == RANDOM:
+        return _untrained()
     if source in DOWNLOADS:
         path = fetch(DOWNLOADS[source], progress=progress)
     else:
         path = Path(source)
         if not path.is_file():
-            known = ", ".join(DOWNLOADS)
+            known = ", ".join((*DOWNLOADS, RANDOM))
             raise FeaturesError(f"there is no weights file {source}: give a file or one of {known}")
     return _recognise(_read(path), path.name)
 
@@ -164,6 +174,11 @@ def _recognise(weights: Mapping[str, Tensor], name: str) -> Encoder:
         return SqueezeNet(weights, name)
     if "inception_3a.1x1.weight" in weights:
         return GoogLeNet(weights, name)
+    if "layer1.0.conv1.weight" in weights and "bn1.running_var" in weights:
+        try:
+            return ResNet(folded_norms(weights), name)
+        except KeyError as error:
+            raise FeaturesError(f"{name} is a ResNet without {error}") from error
     raise FeaturesError(
         f"{name} belongs to no network known here: its first key is {min(weights, default='none')}"
     )
@@ -186,3 +201,17 @@ def _torchvision_vgg(weights: Mapping[str, Tensor], name: str) -> Vgg:
         for kind in ("weight", "bias")
     }
     return Vgg(renamed, name, blocks, torchvision=True)
+
+
+def _untrained() -> Vgg:
+    """VGG-19 with random weights (He 2015), always the same ones."""
+    random = torch.Generator().manual_seed(0)
+    weights, inputs = {}, 3
+    for block, (count, width) in enumerate(zip(VGG19_BLOCKS, _RANDOM_WIDTHS, strict=True), 1):
+        for index in range(1, count + 1):
+            spread = (2 / (9 * inputs)) ** 0.5
+            kernel = torch.randn(width, inputs, 3, 3, generator=random) * spread
+            weights[f"conv{block}_{index}.weight"] = kernel
+            weights[f"conv{block}_{index}.bias"] = torch.zeros(width)
+            inputs = width
+    return Vgg(weights, "random (an untrained VGG-19)", VGG19_BLOCKS, torchvision=True)

@@ -33,23 +33,6 @@ def relative_distance(values: Tensor, target: Tensor) -> Tensor:
     return difference / target.float().pow(2).mean().clamp_min(1e-12)
 
 
-def gram_distance(features: Tensor, target: Tensor, *, shared: float = 0.0) -> Tensor:
-    """Relative distance of Gram matrices to a target (1, C, C).
-
-    A part `shared` (0..1) compares the mean over the batch: together the pictures must look like
-    the painting, while each keeps what makes it differ, bright or dark, busy or calm. The rest
-    compares every picture by itself, as Gatys and Johnson do.
-    """
-    matrices = gram(features)
-    single = relative_distance(matrices, target) if shared < 1 else matrices.new_zeros(())
-    together = (
-        relative_distance(matrices.mean(0, keepdim=True), target)
-        if shared > 0
-        else matrices.new_zeros(())
-    )
-    return (1 - shared) * single + shared * together
-
-
 def total_variation(pictures: Tensor) -> Tensor:
     """Mean absolute difference of neighbours (anisotropic, L1), (B, C, H, W) -> scalar."""
     down = (pictures[:, :, 1:] - pictures[:, :, :-1]).abs().mean()

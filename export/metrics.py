@@ -18,6 +18,8 @@ _BLUR_SIGMA: Final = 6.0
 _PERIODS: Final = (4, 8)
 _BORDER: Final = 16
 CAMERA_NOISE: Final = 2 / 255
+_SSIM_C1: Final = (0.01 * 255) ** 2
+_SSIM_C2: Final = (0.03 * 255) ** 2
 FLAT_COLOURS: Final = (
     (0.5, 0.5, 0.5),
     (0.8, 0.75, 0.7),
@@ -90,3 +92,31 @@ def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of two 8-bit pictures, in decibels; infinite for equal ones."""
     error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def rmse(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Root of the mean squared difference of two 8-bit pictures, of 255."""
+    return float(np.sqrt(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)))
+
+
+def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Structural similarity of two RGB pictures' luminance, 1 for equal ones.
+
+    Wang 2004, section III.B: a Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03.
+    """
+    x, y = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float64) for p in (a, b))
+
+    def local(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float64)
+
+    mean_x, mean_y = local(x), local(y)
+    var_x, var_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
+    shared = local(x * y) - mean_x * mean_y
+    light = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
+    return float((light * (2 * shared + _SSIM_C2) / (var_x + var_y + _SSIM_C2)).mean())
+
+
+def gradient_energy(picture: NDArray[np.uint8]) -> float:
+    """Mean squared difference of neighbours in luminance, of 255 squared."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float((np.diff(grey, axis=0) ** 2).mean() + (np.diff(grey, axis=1) ** 2).mean())

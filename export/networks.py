@@ -125,13 +125,14 @@ class Conv(nn.Module):
         self.stride, self.shuffle, self.border = stride, shuffle, border
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H * shuffle / stride, …)
-        x = _convolve(x, self.weight, self.bias, self.stride, self.border)
+        x = convolve(x, self.weight, self.bias, self.stride, self.border)
         return F.pixel_shuffle(x, self.shuffle) if self.shuffle > 1 else x
 
 
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, border: Border
-) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, border: Border) -> Tensor:
+    """A convolution that sees what `border` says beyond its input.
+    (B, I, H, W) -> (B, O, H / stride, W / stride)
+    """
     if border == "edge":
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
     return F.conv2d(x, weight, bias, stride, 1 if border == "zero" else 0)
@@ -154,7 +155,7 @@ class ConvNorm(nn.Module):
         self.norm = Norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, H / stride, W / stride)
-        x = _convolve(x, self.weight, None, self.stride, self.border)
+        x = convolve(x, self.weight, None, self.stride, self.border)
         return cast(Tensor, self.norm(x))
 
     def fold(self) -> Conv:
@@ -182,14 +183,14 @@ class UpConvNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.norm = Norm(outputs)
-        self.register_buffer("polyphase", _polyphase(), persistent=False)
+        self.register_buffer("polyphase", polyphase(), persistent=False)
 
     def kernel(self) -> Tensor:
         """The low-resolution kernel, (O*4, I, 3, 3), of the high-resolution one, (O, I, 3, 3)."""
-        return _tied(self.weight, cast(Tensor, self.polyphase))
+        return phase_kernel(self.weight, cast(Tensor, self.polyphase))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, 2H, 2W)
-        x = _convolve(x, self.kernel(), None, 1, self.border)
+        x = convolve(x, self.kernel(), None, 1, self.border)
         return cast(Tensor, self.norm(F.pixel_shuffle(x, 2)))  # (B, O*4, H, W) -> (B, O, 2H, 2W)
 
     def fold(self) -> Conv:
@@ -212,15 +213,15 @@ class Head(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, inputs, 3, 3))
         self.bias = nn.Parameter(torch.full((3,), 0.5))
         nn.init.normal_(self.weight, std=(0.3 / (9 * inputs)) ** 0.5)
-        self.register_buffer("polyphase", _polyphase(), persistent=False)
+        self.register_buffer("polyphase", polyphase(), persistent=False)
 
     def kernel(self) -> Tensor:
         """The low-resolution kernel, (12, I, 3, 3)."""
-        return _tied(self.weight, cast(Tensor, self.polyphase))
+        return phase_kernel(self.weight, cast(Tensor, self.polyphase))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, 3, 2H, 2W)
         # (B, 12, H, W) -> (B, 3, 2H, 2W)
-        x = F.pixel_shuffle(_convolve(x, self.kernel(), None, 1, self.border), 2)
+        x = F.pixel_shuffle(convolve(x, self.kernel(), None, 1, self.border), 2)
         return x + self.bias[:, None, None]
 
     def fold(self) -> Conv:
@@ -337,7 +338,7 @@ def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
     return network
 
 
-def _tied(weight: Tensor, polyphase: Tensor) -> Tensor:
+def phase_kernel(weight: Tensor, polyphase: Tensor) -> Tensor:
     """(O, I, 3, 3) behind bilinear doubling as (O*4, I, 3, 3) before depth-to-space."""
     outputs, inputs, _, _ = weight.shape
     phases = torch.einsum("oiyx,pay,qbx->opqiab", weight, polyphase, polyphase)
@@ -376,7 +377,7 @@ def grown(folded: StyleNet, shape: Shape) -> StyleNet:
 
 def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
     """The high-resolution kernel, (O, I, 3, 3), of a low-resolution one, (O*4, I, 3, 3): the
-    least-squares inverse of `_tied`.
+    least-squares inverse of `phase_kernel`.
     """
     outputs, inputs = kernel.shape[0] // 4, kernel.shape[1]
     across = torch.einsum("pay,qbx->pqabyx", polyphase, polyphase).reshape(36, 9)
@@ -422,7 +423,7 @@ def _frozen_affine(norm: Norm) -> tuple[Tensor, Tensor]:
     return norm.weight.detach(), norm.bias.detach().clone()
 
 
-def _polyphase() -> Tensor:
+def polyphase() -> Tensor:
     """(2, 3, 3): phase, low-resolution tap, high-resolution tap, of bilinear doubling before a
     kernel of 3.
 

@@ -51,7 +51,7 @@ def export_onnx(
 
     ``output="float"`` leaves out rounding and clipping and puts out float32 in 0..255: for checks.
     """
-    graph = _Graph(network, ranges)
+    graph = Graph(network, ranges)
     return graph.model(output)
 
 
@@ -86,7 +86,7 @@ def network_from_onnx(model: onnx.ModelProto) -> StyleNet:
     return network.eval()
 
 
-class _Graph:
+class Graph:
     """Builds the graph node by node; values are passed around by name."""
 
     def __init__(self, network: StyleNet, ranges: Ranges | None) -> None:
@@ -152,7 +152,7 @@ class _Graph:
     def _raw_conv(self, name: str, x: str, conv: Conv) -> str:
         weight, bias = _array(conv.weight), _array(conv.bias)
         integers, scale = quantize_weight(weight, conv.shuffle**2)
-        integers, scale, bias = (_in_onnx_order(name, conv, v) for v in (integers, scale, bias))
+        integers, scale, bias = (in_onnx_order(name, conv, v) for v in (integers, scale, bias))
         stored = self._constant(integers, f"{name}.weight")
         if self._ranges is not None:
             in_scale = self._ranges.input_scale(name)
@@ -310,7 +310,7 @@ class _Graph:
         return f"{kind}_{self._count}"
 
 
-def _in_onnx_order(name: str, conv: Conv, values: NDArray[Any]) -> NDArray[Any]:
+def in_onnx_order(name: str, conv: Conv, values: NDArray[Any]) -> NDArray[Any]:
     """Kernel, scales or bias of a layer with channels in ONNX's order of sub-pixels.
 
     torch's pixel shuffle orders channels (colour, i, j), ONNX's space-to-depth and the

@@ -10,7 +10,7 @@ gradients (Bengio 2013), which serves to measure a style without a runtime and t
 loses too much.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -104,7 +104,6 @@ def _rank(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return values.argsort(-1, kind="stable").argsort(-1, kind="stable")
 
 
-@torch.no_grad()
 def equalize(network: StyleNet, pictures: Iterable[Tensor]) -> None:
     """Scale the channels of a folded network to like ranges, in place; it paints the same.
 
@@ -114,6 +113,28 @@ def equalize(network: StyleNet, pictures: Iterable[Tensor]) -> None:
     are the root mean square over pictures, (1, 3, H, W) float in 0..1; half of the difference, as a
     power, is taken out, since weights must stay on a grid of their own.
     """
+    _rescale(network, pictures, lambda rms: _shares(rms) ** _EQUALIZED)
+
+
+def level(network: StyleNet, pictures: Iterable[Tensor]) -> None:
+    """Scale the channels of a folded network to a root mean square of 1, in place.
+
+    The same freedom as `equalize` uses, for training on: Adam steps are as large for every weight,
+    and would wreck the channels that were left with small ones.
+    """
+    _rescale(network, pictures, lambda rms: _shares(rms) * rms.amax())
+
+
+def _shares(rms: Tensor) -> Tensor:
+    """Each channel's range, (C,), as a share of the largest, which is not 0."""
+    return (rms / rms.amax()).clamp(min=_LEAST_RANGE)
+
+
+@torch.no_grad()
+def _rescale(
+    network: StyleNet, pictures: Iterable[Tensor], factors: Callable[[Tensor], Tensor]
+) -> None:
+    """Divide channels by `factors` of their root mean square, and multiply where they are read."""
     strength: dict[str, Tensor] = {}
 
     def watch(name: str, value: Tensor) -> Tensor:
@@ -127,10 +148,9 @@ def equalize(network: StyleNet, pictures: Iterable[Tensor]) -> None:
     convolutions = _convolutions(network)
     for writers, activations, readers in _equal_channels(network):
         largest = torch.stack([strength[name] for name in activations]).amax(0)
-        top = float(largest.max())
-        if top == 0:
+        if largest.amax() == 0:
             continue
-        factor = (largest / top).clamp(min=_LEAST_RANGE) ** _EQUALIZED
+        factor = factors(largest)
         for name in writers:
             conv = convolutions[name]
             parts = factor.repeat_interleave(conv.shuffle**2)

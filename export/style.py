@@ -9,16 +9,23 @@ import onnx
 from torch import Tensor
 
 from .card import Card, read_credits, write_card, write_readme
-from .data import list_photos, read_picture, to_tensor
+from .data import list_photos, load_painting, read_picture, to_tensor
 from .errors import ConversionError
+from .fusion import FusionNet
+from .fusion_onnx import as_stored, export_fusion
+from .methods.base import read_checkpoint
+from .networks import STRIDE
 from .onnx import add_card, export_onnx
 from .quantize import calibrate, equalize, round_weights
-from .train import load_network, read_checkpoint, read_config
+from .train import load_network, read_config
 from .verify import Measured, verify
+from .verify_fusion import MeasuredFusion, verify_fusion
 
 CREDITS: Final = "credits.json"
 _CALIBRATION_PHOTOS: Final = 48
 _CHECK_PHOTOS: Final = 16
+_CHECK_PAINTINGS: Final = 6
+_CHECK_SIDE: Final = 512
 
 
 def export_style(
@@ -28,13 +35,17 @@ def export_style(
     *,
     credits_file: Path | None = None,
     photos: Path | None = None,
-) -> Measured:
+) -> Measured | MeasuredFusion:
     """Write ``<id>.onnx``, ``<id>.int8.onnx``, ``style.json`` and ``README.md`` for a run, and
     return what was measured.
+
+    A network for any painting gets ``<id>.code.onnx`` in place of the 8-bit file.
 
     Calibration and checks use different photos of the folder. Raises `ConversionError`.
     """
     config = read_config(run)
+    if config.method == "arbitrary":
+        return _export_any(run, output, style_id, credits_file, photos)
     network = load_network(run)
     if not network.frozen:
         step = read_checkpoint(run)["step"]
@@ -67,11 +78,42 @@ def export_style(
     return measured
 
 
+def _export_any(
+    run: Path, output: Path, style_id: str, credits_file: Path | None, photos: Path | None
+) -> MeasuredFusion:
+    """The same for a network for any painting."""
+    config = read_config(run)
+    network = FusionNet().eval()
+    network.load_state_dict(read_checkpoint(run)["network"])
+    as_stored(network)
+    models = export_fusion(network)
+    pictures = _pick(list_photos(photos or Path(config.photos)), _CHECK_PHOTOS)
+    folder = Path(config.painting)
+    paintings = [
+        load_painting(path, _CHECK_SIDE)
+        for path in (list_photos(folder) if folder.is_dir() else [folder])[:_CHECK_PAINTINGS]
+    ]
+    measured = verify_fusion(network, models, pictures, paintings)
+    credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
+    training = _training(config, run)
+    card = Card(credits, "any", STRIDE, training, measured.as_json())
+    output.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for kind, suffix in (("fp32", ".onnx"), ("code", ".code.onnx")):
+        add_card(models[kind], card.as_json())
+        files[kind] = output / f"{credits.id}{suffix}"
+        _write(models[kind], files[kind])
+    write_card(output, card, files)
+    write_readme(output, card)
+    return measured
+
+
 def _training(config: Any, run: Path) -> dict[str, Any]:
     """The run's settings without the paths of the machine it ran on."""
     content = dataclasses.asdict(config)
     content["painting"] = Path(config.painting).name
-    content["start"] = Path(config.start).name
+    if "start" in content:
+        content["start"] = Path(config.start).name
     content["photos"] = Path(config.photos).name
     content["features"] = [Path(name).name for name in config.features]
     content["command"] = training_command(config)
@@ -84,12 +126,20 @@ def training_command(config: Any) -> str:
     parts = ["stylize train", Path(config.painting).name, "--photos", Path(config.photos).name]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name in ("painting", "photos", "augmentation") or value == getattr(
-            default, field.name
-        ):
+        if field.name in ("painting", "photos"):
+            continue
+        if field.name == "augmentation":
+            parts += _augmentation_flags(value, default.augmentation)
+            continue
+        if value == getattr(default, field.name) and field.name != "method":
+            continue
+        if field.name == "method" and value == "perceptual":
             continue
         if field.name == "start":
             value = Path(value).name
+        if field.name == "method":
+            parts.insert(1, f"--method {value}")
+            continue
         flag = f"--{field.name.replace('_', '-')}"
         if field.name == "features":
             for name in value:
@@ -97,6 +147,16 @@ def training_command(config: Any) -> str:
         else:
             parts += [flag, f"'{value}'" if " " in str(value) else str(value)]
     return " ".join(parts)
+
+
+def _augmentation_flags(given: Any, default: Any) -> list[str]:
+    flags = []
+    for field in dataclasses.fields(given):
+        value = getattr(given, field.name)
+        if value != getattr(default, field.name):
+            text = "..".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+            flags += [f"--{field.name.replace('_', '-')}", text]
+    return flags
 
 
 def _pick(paths: list[Path], count: int) -> list[Tensor]:

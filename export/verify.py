@@ -101,8 +101,8 @@ def verify(
     grid, `models` the ones under "fp32" and "int8", `photos` (1, 3, H, W) float in 0..1, larger
     than 64 pixels. Raises `ConversionError` when a model can't be run at all.
     """
-    sessions = {name: _session(model) for name, model in models.items()}
-    exact = _session(export_onnx(stored, None, "float"))
+    sessions = {name: open_session(model) for name, model in models.items()}
+    exact = open_session(export_onnx(stored, None, "float"))
     crops = [F.interpolate(photos[0], size=size, mode="area") for size in OFF_STRIDE]
     float_error = max(
         float(np.abs(run_model(exact, _frame(p)) / 255 - _torch_picture(stored, p)).max())
@@ -149,7 +149,8 @@ def run_model(session: onnxruntime.InferenceSession, frame: NDArray[np.uint8]) -
     return np.asarray(painted)
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A model ready to run on the processor. Raises `ConversionError`."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

@@ -1,11 +1,15 @@
 """Values of command-line options. What is wrong is said by argparse, with exit code 2."""
 
 import argparse
+from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from .engines._contract import RANGES
+from .engines.any_painting import Painting
 from .keyframes import MOST_EVERY, Every
+from .sources.images import read_image
 from .video import parse_raw
 
 
@@ -101,3 +105,22 @@ def parse_ranges(text: str) -> tuple[Any, Any]:
             f"{text!r} is not a range: give one or two of {', '.join(RANGES)}"
         )
     return entry, end
+
+
+def parse_painting(text: str) -> tuple[str, float]:
+    """The file of a painting and its weight, ``FILE`` or ``FILE:WEIGHT``."""
+    file, colon, number = text.rpartition(":")
+    if colon:
+        try:
+            weight = float(number)
+        except ValueError:
+            return text, 1.0  # the colon belongs to the name
+        if not (file and 0 <= weight < float("inf")):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a painting with a weight from 0 up")
+        return file, weight
+    return text, 1.0
+
+
+def read_paintings(given: Sequence[tuple[str, float]]) -> tuple[Painting, ...]:
+    """The pictures to paint like. Raises `SourceOpenError`."""
+    return tuple(Painting(read_image(Path(file)), weight) for file, weight in given)

@@ -59,10 +59,18 @@ class Style:
     card: StyleCard
     files: Mapping[Precision, ModelFile]
     folder: Path | None = None
+    encoder: ModelFile | None = None
+    """The graph from a painting to its code, of styles that paint like any painting."""
 
     def file(self, precision: Precision) -> ModelFile:
         """The file of a precision, or the one there is."""
         return self.files.get(precision) or next(iter(self.files.values()))
+
+    def read_encoder(self) -> bytes:
+        """The verified bytes of the encoder. Raises `StyleCorrupt` where the sha256 differs."""
+        if self.encoder is None:
+            raise StyleNotFound(f"style {self.card.id} has no encoder of paintings")
+        return _read_verified(self.encoder.path, self.encoder.sha256)
 
     def read(self, precision: Precision) -> bytes:
         """The verified bytes of the model. Raises `StyleCorrupt` where the sha256 differs."""
@@ -109,7 +117,9 @@ def load_style(folder: Path) -> Style:
         }
         if not files:
             raise ValueError("it names no files")
-        return Style(_parse_card(content), files, folder)
+        code = content["files"].get("code")
+        encoder = ModelFile(_inside(folder, code["file"]), str(code["sha256"])) if code else None
+        return Style(_parse_card(content), files, folder, encoder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StyleCorrupt(f"{card_path} is not a style card: {error}") from error
 
@@ -136,7 +146,7 @@ def _single_file(path: Path) -> Style:
         style = load_style(path.parent)
         for precision, file in style.files.items():
             if file.path.name == path.name:
-                return Style(style.card, {precision: file}, path.parent)
+                return Style(style.card, {precision: file}, path.parent, style.encoder)
     card = StyleCard(id=path.stem, title=path.stem, description=f"the model file {path.name}")
     return Style(card, {"fp32": ModelFile(path, "")})
 

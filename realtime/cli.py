@@ -20,6 +20,7 @@ from ._console import ProgressBar, stderr_console
 from ._options import (
     parse_count,
     parse_every,
+    parse_painting,
     parse_ranges,
     parse_rate,
     parse_raw_video,
@@ -27,6 +28,7 @@ from ._options import (
     parse_share,
     parse_size,
     parse_threads,
+    read_paintings,
 )
 from .catalogue import DEFAULT_STYLE, Style, all_styles, find_style
 from .engines import ENGINE_NAMES, Engine
@@ -55,6 +57,8 @@ EXIT_INTERRUPTED: Final = 130
 _EXPORT_COMMANDS: Final = {
     "train": "train a style from a painting (needs the extra 'train')",
     "export": "make the ONNX files of a trained style (needs the extra 'train')",
+    "optimize": "paint one picture or a short clip slowly and well (needs the extra 'train')",
+    "evaluate": "measure how well a style paints (needs the extra 'train')",
 }
 
 
@@ -439,6 +443,21 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     group.add_argument(
+        "--painting",
+        action="append",
+        default=[],
+        type=parse_painting,
+        metavar="FILE[:WEIGHT]",
+        help="a picture to paint like, for a style that takes any; several are mixed by weight",
+    )
+    group.add_argument(
+        "--alpha",
+        type=parse_share,
+        default=1.0,
+        metavar="0..1",
+        help="how much of such a style, from the photo to all of it (default: 1)",
+    )
+    group.add_argument(
         "--engine",
         choices=ENGINE_NAMES,
         default="auto",
@@ -477,7 +496,13 @@ def _add_talk(parser: argparse.ArgumentParser) -> None:
 
 def _engine_request(options: argparse.Namespace) -> EngineRequest:
     return EngineRequest(
-        options.engine, options.precision, options.threads, options.fit, options.model_range
+        options.engine,
+        options.precision,
+        options.threads,
+        options.fit,
+        options.model_range,
+        read_paintings(options.painting),
+        options.alpha,
     )
 
 

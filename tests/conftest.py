@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from media import identity_model, write_video
+from safetensors.torch import save_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STYLIZE_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -74,3 +77,32 @@ def styles() -> list[str]:
     assert found, "the catalogue is empty"
     order = {"fast": 0, "balanced": 1, "fine": 2}
     return [s.card.id for s in sorted(found, key=lambda s: order[s.card.tier])]
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A painting, photos, and a small loss network with VGG's names and random weights."""
+    folder = tmp_path_factory.mktemp("material")
+    random = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for index in range(6):
+        coarse = random.integers(0, 256, (9, 12, 3)).astype(np.uint8)
+        photo = cv2.resize(coarse, (160, 130), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "photos" / f"{index}.jpg"), photo)
+    stripes = 127 + 120 * np.sin(np.mgrid[0:200, 0:240].sum(0) / 3)
+    painting = np.dstack([stripes, 255 - stripes, np.full_like(stripes, 40)]).astype(np.uint8)
+    cv2.imwrite(str(folder / "painting.png"), painting)
+    torch.manual_seed(1)
+    weights, inputs = {}, 3
+    for name, outputs in (("1_1", 8), ("1_2", 8), ("2_1", 12), ("2_2", 12), ("3_1", 16)):
+        weights[f"conv{name}.weight"] = (
+            torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
+        )
+        weights[f"conv{name}.bias"] = torch.zeros(outputs)
+        inputs = outputs
+    save_file(weights, folder / "features.safetensors")
+    return {
+        "painting": folder / "painting.png",
+        "photos": folder / "photos",
+        "features": folder / "features.safetensors",
+    }

@@ -30,6 +30,7 @@ from stylize_video.export.quantize import (
     _Histogram,
     calibrate,
     equalize,
+    level,
     quantize_weight,
     round_weights,
 )
@@ -133,6 +134,16 @@ def test_equalized_channels_paint_the_same_and_lose_less(network: StyleNet) -> N
             return float(sum((simulated(p) - folded(p)).square().mean() for p in photos()))
 
     assert loss(even) < 0.5 * loss(uneven)
+    level(even, photos())  # and as a start for training, all of one size
+    sizes: list[torch.Tensor] = []
+    even_relu = even.relu_merge2.register_forward_hook(lambda _m, _i, out: sizes.append(out))
+    with torch.no_grad():
+        for photo in photos():
+            assert torch.allclose(uneven(photo), even(photo), atol=1e-4)
+    even_relu.remove()
+    levels = torch.stack([s.square().mean((0, 2, 3)).sqrt() for s in sizes]).amax(0)
+    quiet, loud = torch.aminmax(levels[levels > 0])  # a dead channel stays dead
+    assert 0.9 < quiet <= loud < 1.1
 
 
 def test_gradients_pass_through_the_simulation(network: StyleNet) -> None:

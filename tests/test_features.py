@@ -107,6 +107,88 @@ def test_torchvisions_names_are_understood(blocks: tuple[int, ...], tmp_path: Pa
         x, number = torch.max_pool2d(x, 2), number + 1
 
 
+def resnet_weights(blocks: int, *, bottleneck: bool) -> dict[str, torch.Tensor]:
+    """Random weights under the names of torchvision's ``resnet18`` or ``resnet50``, thinner."""
+    random = torch.Generator().manual_seed(0)
+    weights: dict[str, torch.Tensor] = {}
+
+    def add(conv: str, norm: str, outputs: int, inputs: int, kernel: int) -> None:
+        shape = outputs, inputs, kernel, kernel
+        weights[f"{conv}.weight"] = torch.randn(shape, generator=random) * 0.2
+        for kind in ("weight", "bias", "running_mean"):
+            weights[f"{norm}.{kind}"] = torch.randn(outputs, generator=random) * 0.3
+        weights[f"{norm}.running_var"] = torch.rand(outputs, generator=random) + 0.5
+
+    add("conv1", "bn1", 8, 3, 7)
+    inputs = 8
+    for group in range(1, 5):
+        width = 8 * 2 ** (group - 1)
+        outputs = 4 * width if bottleneck else width
+        for index in range(blocks):
+            key = f"layer{group}.{index}"
+            kernels = (1, 3, 1) if bottleneck else (3, 3)
+            widths = (width, width, outputs) if bottleneck else (width, outputs)
+            before = inputs
+            for n, (kernel, out) in enumerate(zip(kernels, widths, strict=True), 1):
+                add(f"{key}.conv{n}", f"{key}.bn{n}", out, before, kernel)
+                before = out
+            if index == 0 and (group > 1 or outputs != inputs):
+                add(f"{key}.downsample.0", f"{key}.downsample.1", outputs, inputs, 1)
+            inputs = outputs
+    weights["fc.weight"] = torch.zeros(2, inputs)
+    return weights
+
+
+def resnet_by_hand(
+    weights: dict[str, torch.Tensor], picture: torch.Tensor, *, bottleneck: bool
+) -> torch.Tensor:
+    """The first block of the second group, as torchvision computes it."""
+
+    def conv_norm(x: torch.Tensor, conv: str, norm: str, stride: int, padding: int) -> torch.Tensor:
+        x = torch.conv2d(x, weights[f"{conv}.weight"], None, stride, padding)
+        kinds = ("running_mean", "running_var", "weight", "bias")
+        return torch.nn.functional.batch_norm(x, *(weights[f"{norm}.{k}"] for k in kinds))
+
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    x = (picture - mean) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    x = torch.relu(conv_norm(x, "conv1", "bn1", 2, 3))
+    x = torch.nn.functional.max_pool2d(x, 3, 2, 1)
+    for key, stride in (("layer1.0", 1), ("layer2.0", 2)):
+        y = x
+        steps = ((1, 0), (stride, 1), (1, 0)) if bottleneck else ((stride, 1), (1, 1))
+        for n, (step, padding) in enumerate(steps, 1):
+            y = conv_norm(y, f"{key}.conv{n}", f"{key}.bn{n}", step, padding)
+            y = torch.relu(y) if n < len(steps) else y
+        if f"{key}.downsample.0.weight" in weights:
+            x = conv_norm(x, f"{key}.downsample.0", f"{key}.downsample.1", stride, 0)
+        x = torch.relu(x + y)
+    return x
+
+
+@pytest.mark.parametrize("bottleneck", [False, True], ids=["like18", "like50"])
+def test_resnets_are_understood_with_their_norms_folded(bottleneck: bool, tmp_path: Path) -> None:
+    weights = resnet_weights(1, bottleneck=bottleneck)
+    torch.save(weights, tmp_path / "resnet.pth")
+    encoder = features.load_features(str(tmp_path / "resnet.pth"))
+    assert encoder.layers == ("conv1", "layer1_1", "layer2_1", "layer3_1", "layer4_1")
+    picture = torch.rand(1, 3, 64, 48)
+    expected = resnet_by_hand(weights, picture, bottleneck=bottleneck)
+    found = encoder(picture, {"layer2_1"})["layer2_1"]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    del weights["layer1.0.bn1.running_mean"]
+    torch.save(weights, tmp_path / "resnet.pth")
+    with pytest.raises(FeaturesError, match=r"a ResNet without 'layer1.0.bn1.running_mean'"):
+        features.load_features(str(tmp_path / "resnet.pth"))
+
+
+def test_random_weights_are_asked_for_and_always_the_same() -> None:
+    one, two = (features.load_features("random") for _ in range(2))
+    assert "untrained" in one.name
+    picture = torch.rand(1, 3, 32, 32)
+    layer = {"relu3_1"}
+    assert torch.equal(one(picture, layer)["relu3_1"], two(picture, layer)["relu3_1"])
+
+
 def test_nothing_deeper_than_asked_is_computed(tmp_path: Path) -> None:
     class Explosive(Encoder):
         def normalise(self, x: torch.Tensor) -> torch.Tensor:

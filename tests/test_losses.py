@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylize_video.export import losses
+from stylize_video.export.style_losses import STYLE_LOSSES
 
 seeds = st.integers(0, 10_000)
 
@@ -50,11 +51,12 @@ def test_relative_distance_has_no_unit(seed: int, scale: float) -> None:
 def test_a_batch_may_share_a_style() -> None:
     """Two halves that make up the target together are right together, wrong each alone."""
     features = noise(0, 2, 4, 8, 8)
+    loss = STYLE_LOSSES["gram"]
     target = losses.gram(features).mean(0, keepdim=True)
-    assert float(losses.gram_distance(features, target, shared=1.0)) < 1e-10
-    assert float(losses.gram_distance(features, target, shared=0.0)) > 1e-4
-    half = losses.gram_distance(features, target, shared=0.5)
-    single = losses.gram_distance(features, target, shared=0.0)
+    assert float(loss.blended(features, target, 1.0)) < 1e-10
+    assert float(loss.blended(features, target, 0.0)) > 1e-4
+    half, single = (loss.blended(features, target, share) for share in (0.5, 0.0))
+    torch.testing.assert_close(single, loss.each(features, target))
     torch.testing.assert_close(half, single / 2)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from stylize_video.export import cli
 from stylize_video.export._machine import Precision
@@ -22,46 +21,19 @@ from stylize_video.export.data import (
     load_painting,
 )
 from stylize_video.export.errors import DataError, TrainingError
+from stylize_video.export.layers import parse_layers
+from stylize_video.export.methods.perceptual import PerceptualConfig, PerceptualTrainer
 from stylize_video.export.networks import TIERS, StyleNet
 from stylize_video.export.onnx import export_onnx
 from stylize_video.export.quantize import round_weights
-from stylize_video.export.train import TrainConfig, Trainer, parse_layers, read_config, train
+from stylize_video.export.train import read_config, train
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A painting, photos, and a small loss network with VGG's names and random weights."""
-    folder = tmp_path_factory.mktemp("material")
-    random = np.random.default_rng(0)
-    (folder / "photos").mkdir()
-    for index in range(6):
-        coarse = random.integers(0, 256, (9, 12, 3)).astype(np.uint8)
-        photo = cv2.resize(coarse, (160, 130), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / "photos" / f"{index}.jpg"), photo)
-    stripes = 127 + 120 * np.sin(np.mgrid[0:200, 0:240].sum(0) / 3)
-    painting = np.dstack([stripes, 255 - stripes, np.full_like(stripes, 40)]).astype(np.uint8)
-    cv2.imwrite(str(folder / "painting.png"), painting)
-    torch.manual_seed(1)
-    weights, inputs = {}, 3
-    for name, outputs in (("1_1", 8), ("1_2", 8), ("2_1", 12), ("2_2", 12), ("3_1", 16)):
-        weights[f"conv{name}.weight"] = (
-            torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
-        )
-        weights[f"conv{name}.bias"] = torch.zeros(outputs)
-        inputs = outputs
-    save_file(weights, folder / "features.safetensors")
-    return {
-        "painting": folder / "painting.png",
-        "photos": folder / "photos",
-        "features": folder / "features.safetensors",
-    }
-
-
 @pytest.fixture
-def config(material: dict[str, Path]) -> TrainConfig:
-    return TrainConfig(
+def config(material: dict[str, Path]) -> PerceptualConfig:
+    return PerceptualConfig(
         painting=str(material["painting"]),
         photos=str(material["photos"]),
         features=(str(material["features"]),),
@@ -80,11 +52,11 @@ def state_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoint.pt", weights_only=True)["network"]  # type: ignore[no-any-return]
 
 
-def test_a_run_brings_the_style_closer(config: TrainConfig) -> None:
+def test_a_run_brings_the_style_closer(config: PerceptualConfig) -> None:
     longer = dataclasses.replace(
         config, steps=60, blend_from=0.3, freeze_at=0.5, learning_rate=5e-3
     )
-    trainer = Trainer(longer, CPU)
+    trainer = PerceptualTrainer(longer, CPU)
     curve = [terms["style"] for terms in trainer.run(60)]
     assert trainer.network.frozen
     assert np.mean(curve[-8:]) < 0.5 * np.mean(curve[:8])
@@ -94,7 +66,7 @@ def test_a_run_brings_the_style_closer(config: TrainConfig) -> None:
     ("stop", "precision"), [(1, "fp32"), (4, "fp32"), (6, "fp32"), (3, "bf16")]
 )
 def test_a_resumed_run_equals_one_that_never_stopped(
-    stop: int, precision: Precision, config: TrainConfig, tmp_path: Path
+    stop: int, precision: Precision, config: PerceptualConfig, tmp_path: Path
 ) -> None:
     """Before, at and after the step at which norms freeze."""
     config = dataclasses.replace(config, precision=precision)
@@ -117,7 +89,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(
 
 
 def test_a_run_leaves_previews_checkpoints_and_a_record(
-    config: TrainConfig, tmp_path: Path
+    config: PerceptualConfig, tmp_path: Path
 ) -> None:
     seen = []
     train(config, tmp_path / "run", device="cpu", checkpoint_every=4, on_step=seen.append)
@@ -134,13 +106,13 @@ def test_a_run_leaves_previews_checkpoints_and_a_record(
     assert read_config(tmp_path / "run") == config
 
 
-def test_a_run_can_start_from_a_finished_style(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_run_can_start_from_a_finished_style(config: PerceptualConfig, tmp_path: Path) -> None:
     """Norms blended over, the new run's network paints what the finished one paints."""
-    finished = train(config, tmp_path / "run", device="cpu").folded()
+    finished = train(config, tmp_path / "run", device="cpu").network.folded()
     file = tmp_path / "style.onnx"
     round_weights(finished)
     onnx.save(export_onnx(finished), file)
-    trainer = Trainer(dataclasses.replace(config, start=str(file)), CPU)
+    trainer = PerceptualTrainer(dataclasses.replace(config, start=str(file)), CPU)
     photos = trainer._stream.batch(config.steps + 2)
     for norm in trainer.network.eval().norms():
         norm.blend = 1.0
@@ -153,27 +125,27 @@ def test_a_run_can_start_from_a_finished_style(config: TrainConfig, tmp_path: Pa
         norm.freeze()
     onnx.save(export_onnx(larger.folded()), file)
     with pytest.raises(TrainingError, match="has more layers than the tier fast"):
-        Trainer(dataclasses.replace(config, start=str(file)), CPU)
+        PerceptualTrainer(dataclasses.replace(config, start=str(file)), CPU)
     file.write_bytes(b"no model")
     with pytest.raises(TrainingError, match="can't start from"):
-        Trainer(dataclasses.replace(config, start=str(file)), CPU)
+        PerceptualTrainer(dataclasses.replace(config, start=str(file)), CPU)
 
 
-def test_the_seed_decides(config: TrainConfig) -> None:
+def test_the_seed_decides(config: PerceptualConfig) -> None:
     def first_losses(seed: int) -> dict[str, float]:
-        return next(iter(Trainer(dataclasses.replace(config, seed=seed), CPU).run(8)))
+        return next(iter(PerceptualTrainer(dataclasses.replace(config, seed=seed), CPU).run(8)))
 
     assert first_losses(3) == first_losses(3)
     assert first_losses(3) != first_losses(4)
 
 
 def test_losses_that_are_no_numbers_stop_the_run(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: PerceptualConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poison(self: Trainer, photos: torch.Tensor) -> torch.Tensor:
+    def poison(self: PerceptualTrainer, photos: torch.Tensor) -> torch.Tensor:
         return photos * float("nan") if self.step == 5 else photos * self.network.head.bias.sum()
 
-    monkeypatch.setattr(Trainer, "_paint", poison)
+    monkeypatch.setattr(PerceptualTrainer, "_paint", poison)
     folder = tmp_path / "run"
     settings = dataclasses.replace(config, freeze_at=0.95)
     with pytest.raises(
@@ -199,13 +171,13 @@ def test_losses_that_are_no_numbers_stop_the_run(
     ],
 )
 def test_settings_that_can_not_work(
-    changes: dict[str, object], said: str, config: TrainConfig
+    changes: dict[str, object], said: str, config: PerceptualConfig
 ) -> None:
     with pytest.raises(TrainingError, match=said):
-        Trainer(dataclasses.replace(config, **changes), CPU)  # type: ignore[arg-type]
+        PerceptualTrainer(dataclasses.replace(config, **changes), CPU)  # type: ignore[arg-type]
 
 
-def test_photos_that_can_not_be_read(config: TrainConfig, tmp_path: Path) -> None:
+def test_photos_that_can_not_be_read(config: PerceptualConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder of photos"):
         list_photos(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no photos"):
@@ -221,7 +193,7 @@ def test_photos_that_can_not_be_read(config: TrainConfig, tmp_path: Path) -> Non
         stream.batch(1)
 
 
-def test_paintings_that_can_not_be_used(config: TrainConfig, tmp_path: Path) -> None:
+def test_paintings_that_can_not_be_used(config: PerceptualConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be read: No such file"):
         load_painting(tmp_path / "none.jpg", 100)
     (tmp_path / "text.jpg").write_text("hello")
@@ -229,7 +201,7 @@ def test_paintings_that_can_not_be_used(config: TrainConfig, tmp_path: Path) -> 
         load_painting(tmp_path / "text.jpg", 100)
 
 
-def test_batches_do_not_depend_on_the_way_there(config: TrainConfig) -> None:
+def test_batches_do_not_depend_on_the_way_there(config: PerceptualConfig) -> None:
     photos = list_photos(Path(config.photos))
     stream = PhotoStream(photos, 2, 64, 5, Augmentation())
     ahead = list(stream.batches(3, 6))
@@ -265,7 +237,7 @@ def test_layer_lists(text: str, layers: dict[str, float]) -> None:
 # --- the command
 
 
-def command(config: TrainConfig, folder: Path, *more: str) -> list[str]:
+def command(config: PerceptualConfig, folder: Path, *more: str) -> list[str]:
     return [
         "train", config.painting, "--photos", config.photos, "-o", str(folder),
         "--features", config.features[0], "--tier", "fast", "--steps", "6", "--batch", "2",
@@ -275,7 +247,7 @@ def command(config: TrainConfig, folder: Path, *more: str) -> list[str]:
 
 
 def test_the_command_trains_exports_and_the_result_paints(
-    config: TrainConfig, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+    config: PerceptualConfig, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from stylize_video.realtime import cli as program
 
@@ -291,7 +263,7 @@ def test_the_command_trains_exports_and_the_result_paints(
 
 
 def test_a_run_is_not_overwritten_and_resumes_only_as_it_began(
-    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: PerceptualConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
     assert cli.run(command(config, folder, "--no-export")) == 0
@@ -331,9 +303,9 @@ def test_a_damaged_checkpoint_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: PerceptualConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(config, CPU)
+    trainer = PerceptualTrainer(config, CPU)
     trainer.save(tmp_path)
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
@@ -354,7 +326,7 @@ Data = Callable[[str], Path]
 @pytest.mark.slow
 def test_real_features_and_photos(data: Data, tmp_path: Path) -> None:
     """A few steps with what the catalogue's styles were trained with."""
-    config = TrainConfig(
+    config = PerceptualConfig(
         painting=str(data("styles/vangogh_starry_night.jpg")),
         photos=str(data("photos")),
         features=(str(data("vgg/vgg19_conv1_1-conv3_4_caffe_rgb.fp16.safetensors")),),
@@ -364,8 +336,8 @@ def test_real_features_and_photos(data: Data, tmp_path: Path) -> None:
         crop=96,
         painting_side=256,
     )
-    network = train(config, tmp_path / "run", device="cpu")
-    assert network.frozen
+    trainer = train(config, tmp_path / "run", device="cpu")
+    assert trainer.network.frozen
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert all(np.isfinite(list(step.values())).all() for step in record["curve"])
     assert record["broken_photos"] == []

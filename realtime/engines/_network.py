@@ -2,7 +2,7 @@
 tiles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
@@ -44,8 +44,10 @@ class Runner(Protocol):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
 
-    def run(self, contract: Contract, tensor: NDArray[Any]) -> NDArray[Any]:
-        """The output tensor for an input tensor. May raise anything the runtime raises."""
+    def evaluate(self, tensors: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
+        """The named output for tensors by the names of inputs; that of the first one decides the
+        size. May raise anything the runtime raises.
+        """
         ...
 
     def close(self) -> None:
@@ -65,10 +67,14 @@ class NetworkEngine:
         fit: Fit = "resize",
         ranges: tuple[Range, Range] | None = None,
         own: bool = False,
+        extra: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.notices: list[str] = []
+        self.extra: Mapping[str, NDArray[Any]] = extra or {}
+        """What the graph takes beside the picture, by name."""
         self._runner, self._name, self._fit, self._own = runner, name, fit, own
-        contract = read_contract(runner.inputs, runner.outputs, name)
+        pictures = [i for i in runner.inputs if i.name not in self.extra]
+        contract = read_contract(pictures, runner.outputs, name)
         if contract.dtype != np.uint8:
             contract = self._with_ranges(contract, model, ranges)
         self._contract = contract
@@ -124,13 +130,16 @@ class NetworkEngine:
 
     def _run(self, pixels: Pixels) -> Pixels:
         try:
-            tensor = self._runner.run(self._contract, self._contract.feed(pixels))
-            return self._contract.fetch(tensor)
+            return self._contract.fetch(self._evaluate(self._contract, pixels))
         except Exception as error:
             height, width, _ = pixels.shape
             raise InferenceError(
                 f"{self._name} failed on a {width}x{height} frame: {_first_line(error)}"
             ) from error
+
+    def _evaluate(self, contract: Contract, pixels: Pixels) -> NDArray[Any]:
+        tensors = {contract.input_name: contract.feed(pixels), **self.extra}
+        return self._runner.evaluate(tensors, contract.output_name)
 
     def _with_ranges(
         self, contract: Contract, model: Any, ranges: tuple[Range, Range] | None
@@ -170,7 +179,7 @@ class NetworkEngine:
     def _answer(self, contract: Contract) -> Range:
         height, width = contract.height or _PROBE_SIDE, contract.width or _PROBE_SIDE
         try:
-            tensor = self._runner.run(contract, contract.feed(_test_picture(width, height)))
+            tensor = self._evaluate(contract, _test_picture(width, height))
             return range_of_output(to_hwc(tensor, contract.output_layout).astype(np.float32))
         except Exception as error:
             raise StyleIncompatible(

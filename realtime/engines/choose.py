@@ -6,13 +6,16 @@ import platform
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from ..catalogue import Precision, Style
 from ..errors import EngineUnavailable, MissingDependency, StylizeError
-from . import ENGINE_NAMES
+from . import ENGINE_NAMES, Engine
 from ._contract import Range
 from ._model import parse_model
 from ._network import Fit, NetworkEngine, Runner
 from ._probe import why_unavailable
+from .any_painting import AnyPaintingEngine, Painting, PaintingEncoder
 
 _AUTO_ORDER: Final = ("cuda", "directml", "coreml", "openvino", "cpu")
 _X86: Final = ("x86_64", "AMD64")
@@ -27,6 +30,9 @@ class EngineRequest:
     threads: int = 0
     fit: Fit = "resize"
     ranges: tuple[Range, Range] | None = None
+    paintings: tuple[Painting, ...] = ()
+    """What to paint like, for styles that take any painting."""
+    alpha: float = 1.0
 
 
 def usable_cores() -> int:
@@ -36,7 +42,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_engine(style: Style, request: EngineRequest) -> NetworkEngine:
+def load_engine(style: Style, request: EngineRequest) -> Engine:
     """The engine for a style.
 
     An engine asked for by name that does not work is an error, never replaced: `EngineUnavailable`
@@ -46,6 +52,15 @@ def load_engine(style: Style, request: EngineRequest) -> NetworkEngine:
     if request.engine not in ENGINE_NAMES:
         raise EngineUnavailable(
             f"there is no engine {request.engine!r}: give one of {', '.join(ENGINE_NAMES)}"
+        )
+    if style.encoder and not request.paintings:
+        raise StylizeError(
+            f"style {style.card.id} paints like any painting: say which by --painting FILE"
+        )
+    if request.paintings and not style.encoder:
+        raise StylizeError(
+            f"style {style.card.id} paints like one painting only: leave --painting out, or give a "
+            "--style that takes any"
         )
     if request.engine != "auto":
         return _load(style, request.engine, request)
@@ -69,7 +84,7 @@ def _worth_trying(name: str) -> bool:
     return why_unavailable(name) is None
 
 
-def _load(style: Style, name: str, request: EngineRequest) -> NetworkEngine:
+def _load(style: Style, name: str, request: EngineRequest) -> Engine:
     precision: Precision = request.precision or ("int8" if name in ("cpu", "openvino") else "fp32")
     if request.precision and request.precision not in style.files:
         raise StylizeError(
@@ -81,15 +96,28 @@ def _load(style: Style, name: str, request: EngineRequest) -> NetworkEngine:
     label = file.path.name
     model = parse_model(content, label)
     threads = request.threads or usable_cores()
-    runner: Runner
+    runner = _runner(content, name, precision, threads, label)
+    if style.encoder is None:
+        return NetworkEngine(
+            runner, model, label, fit=request.fit, ranges=request.ranges, own=style.card.stride > 1
+        )
+    own = np.zeros((1, 1), np.float32)
+    network = NetworkEngine(runner, model, label, own=True, extra={"code": own, "alpha": own})
+    encoder = style.read_encoder()
+    label = style.encoder.path.name
+    parse_model(encoder, label)
+    encode = PaintingEncoder(_runner(encoder, name, "fp32", threads, label), label)
+    engine = AnyPaintingEngine(network, encode)
+    engine.paint_like(request.paintings)
+    engine.alpha = request.alpha
+    return engine
+
+
+def _runner(content: bytes, name: str, precision: str, threads: int, label: str) -> Runner:
     if name == "openvino":
         from .openvino import OpenVinoRunner
 
-        runner = OpenVinoRunner(content, precision, threads, label)
-    else:
-        from .onnx import OnnxRunner
+        return OpenVinoRunner(content, precision, threads, label)
+    from .onnx import OnnxRunner
 
-        runner = OnnxRunner(content, name, precision, threads, label)
-    return NetworkEngine(
-        runner, model, label, fit=request.fit, ranges=request.ranges, own=style.card.stride > 1
-    )
+    return OnnxRunner(content, name, precision, threads, label)

@@ -1,12 +1,12 @@
 """onnxruntime: the CPU, and CUDA, TensorRT, CoreML and DirectML through its execution providers."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineUnavailable, StyleIncompatible
-from ._contract import Contract
 from ._network import TensorSpec
 from ._probe import PROVIDERS, prepare, provider_options, why_unavailable
 
@@ -44,19 +44,20 @@ class OnnxRunner:
         self._sizes: dict[str, int] = {}
         self.description = self._describe()
 
-    def run(self, contract: Contract, tensor: NDArray[Any]) -> NDArray[Any]:
-        """The output named by `contract` for `tensor`."""
-        names = self.inputs[0].shape
+    def evaluate(self, tensors: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
+        """The named output for tensors by the names of inputs."""
+        main = self.inputs[0]
+        sides = tensors[main.name].shape
         sizes = {
             free: side
-            for free, side in zip(names, tensor.shape, strict=True)
+            for free, side in zip(main.shape, sides, strict=True)
             if isinstance(free, str)
         }
         if sizes != self._sizes:
             self._session = self._open(sizes)
             self._sizes = sizes
-        (output,) = self._session.run([contract.output_name], {contract.input_name: tensor})
-        return np.asarray(output)
+        (found,) = self._session.run([output], dict(tensors))
+        return np.asarray(found)
 
     def close(self) -> None:
         """Release the session."""

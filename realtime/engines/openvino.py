@@ -1,5 +1,6 @@
 """OpenVINO: the fastest 8-bit engine on x86 processors (optional extra ``openvino``)."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -7,7 +8,6 @@ from numpy.typing import NDArray
 
 from .._optional import require
 from ..errors import StyleIncompatible
-from ._contract import Contract
 from ._network import TensorSpec
 
 _SIZES: Final = 2
@@ -34,26 +34,26 @@ class OpenVinoRunner:
         version = openvino.get_version().split("-")[0]
         self.description = f"OpenVINO {version} cpu {precision}, {threads} threads"
 
-    def run(self, contract: Contract, tensor: NDArray[Any]) -> NDArray[Any]:
-        """The output named by `contract` for `tensor`."""
-        request = self._requests.get(tensor.shape)
-        if request is None:
-            request = self._compile(contract, tensor.shape)
-        request.infer({contract.input_name: tensor}, share_inputs=True, share_outputs=True)
+    def evaluate(self, tensors: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
+        """The named output for tensors by the names of inputs."""
+        main = self.inputs[0].name
+        shape = tensors[main].shape
+        request = self._requests.get(shape) or self._compile(main, shape)
+        request.infer(dict(tensors), share_inputs=True, share_outputs=True)
         # a copy: the request writes the next frame into the same memory
-        return np.array(request.get_tensor(contract.output_name).data)
+        return np.array(request.get_tensor(output).data)
 
     def close(self) -> None:
         """Release the compiled network."""
         self._requests = {}
         self._model = None
 
-    def _compile(self, contract: Contract, shape: tuple[int, ...]) -> Any:
+    def _compile(self, main: str, shape: tuple[int, ...]) -> Any:
         if len(self._requests) == _SIZES:
             del self._requests[next(iter(self._requests))]
-        if self._model.input(contract.input_name).get_partial_shape().is_dynamic or self._resized:
+        if self._model.input(main).get_partial_shape().is_dynamic or self._resized:
             self._resized = True
-            self._model.reshape({contract.input_name: list(shape)})
+            self._model.reshape({main: list(shape)})
         compiled = self._core.compile_model(
             self._model,
             "CPU",

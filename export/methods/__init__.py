@@ -1,0 +1,1 @@
+"""The ways of training a style."""

@@ -1,0 +1,141 @@
+"""Checks the exported network of any painting against the one in torch, and what alpha does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from .fusion import FusionNet
+from .metrics import equivariance_error, flat_pictures, grid_score, psnr_db, to_picture
+from .networks import crop_painting, pad_picture
+from .verify import MAX_EQUIVARIANCE, MAX_FLOAT_ERROR, MAX_GRID, OFF_STRIDE, open_session
+
+MIN_PHOTO_PSNR_DB: Final = 22.0
+"""What alpha = 0 gives back of a photo."""
+_ROUNDING: Final = 1 / 255
+_ALPHAS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class MeasuredFusion:
+    """What `verify_fusion` found. Errors are on a scale of 0..1, PSNR in decibels."""
+
+    float_error: float
+    """Largest difference of the exported code to torch's, over its largest value."""
+    picture_error: float
+    """Largest difference of what the exported graph paints to torch, which rounding makes 1/255."""
+    photo_psnr_db: float
+    """Mean PSNR to the photo at alpha = 0."""
+    alpha_falls: float
+    """Largest fall of the distance from the photo as alpha rises, over the whole distance: 0 if it
+    never falls.
+    """
+    equivariance: float
+    grid_photos: float
+    grid_flat: float
+
+    def as_json(self) -> dict[str, float]:
+        """Rounded for the card."""
+        return {k: float(f"{v:.4g}") for k, v in asdict(self).items()}
+
+    def faults(self) -> list[str]:
+        """The bars that are missed, one line each."""
+        checks = [
+            (
+                self.float_error <= MAX_FLOAT_ERROR,
+                f"the exported code differs from torch by {self.float_error:.2g}",
+            ),
+            (
+                self.picture_error <= 1.01 * _ROUNDING,
+                f"the exported painter differs from torch by {self.picture_error * 255:.0f} of 255",
+            ),
+            (
+                self.photo_psnr_db >= MIN_PHOTO_PSNR_DB,
+                f"alpha 0 is {self.photo_psnr_db:.1f} dB from the photo, under "
+                f"{MIN_PHOTO_PSNR_DB:.0f}",
+            ),
+            (
+                self.equivariance <= MAX_EQUIVARIANCE,
+                f"EQ {self.equivariance:.2f} is over {MAX_EQUIVARIANCE}: paint lags shifts",
+            ),
+            (
+                self.grid_photos <= MAX_GRID,
+                f"grid score {self.grid_photos:.1f} on photos, over {MAX_GRID}",
+            ),
+            (
+                self.grid_flat <= MAX_GRID,
+                f"grid score {self.grid_flat:.1f} on flat pictures, over {MAX_GRID}",
+            ),
+        ]
+        return [text for holds, text in checks if not holds]
+
+
+def verify_fusion(
+    network: FusionNet,
+    models: Mapping[str, onnx.ModelProto],
+    photos: Sequence[Tensor],
+    paintings: Sequence[Tensor],
+) -> MeasuredFusion:
+    """Measure the exported models, with weights as stored; pictures are (1, 3, H, W) in 0..1."""
+    painter, encoder = open_session(models["fp32"]), open_session(models["code"])
+
+    def code_of(painting: Tensor) -> NDArray[np.float32]:
+        return np.asarray(encoder.run(None, {"painting": to_picture(painting)[None]})[0])
+
+    def paint(photo: Tensor, code: NDArray[np.float32], alpha: float) -> NDArray[np.uint8]:
+        tensors: dict[str, Any] = {"frame": to_picture(photo)[None], "code": code}
+        tensors["alpha"] = np.array([[alpha]], np.float32)
+        return np.asarray(painter.run(None, tensors)[0][0], np.uint8)
+
+    codes = [code_of(painting) for painting in paintings]
+    float_error, worst = 0.0, 0
+    with torch.no_grad():
+        for painting, code in zip(paintings, codes, strict=True):
+            exact = network.code(pad_picture(_exact(painting))).numpy()
+            float_error = max(float_error, float(np.abs(code - exact).max() / np.abs(exact).max()))
+        crops = [F.interpolate(photos[0], size=size, mode="area") for size in OFF_STRIDE]
+        for number, photo in enumerate((*photos[:2], *crops)):
+            code, alpha = codes[number % len(codes)], _ALPHAS[-1 - number % len(_ALPHAS)]
+            painted = network(pad_picture(_exact(photo)), torch.from_numpy(code), alpha)
+            expected = to_picture(crop_painting(painted, *photo.shape[2:]))
+            off = np.abs(paint(photo, code, alpha).astype(int) - expected.astype(int))
+            worst = max(worst, int(off.max()))
+    kept, falls, grids = [], 0.0, []
+    for number, photo in enumerate(photos):
+        code = codes[number % len(codes)]
+        seen = to_picture(photo)
+        steps = [paint(photo, code, alpha) for alpha in _ALPHAS]
+        kept.append(psnr_db(seen, steps[0]))
+        away = [float(np.mean((s.astype(float) - seen) ** 2)) for s in steps]
+        falls = max(falls, *(-np.diff(away) / max(away[-1] - away[0], 1e-9)))
+        grids.append(grid_score(steps[-1]))
+    equivariance = [
+        equivariance_error(lambda p, c=code: _back(paint(p, c, 1.0)), photos)  # type: ignore[misc]
+        for code in codes[:2]
+    ]
+    flats = [grid_score(paint(flat, code, 1.0)) for flat in flat_pictures() for code in codes]
+    return MeasuredFusion(
+        float_error=float_error,
+        picture_error=worst / 255,
+        photo_psnr_db=float(np.mean(kept)),
+        alpha_falls=max(0.0, float(falls)),
+        equivariance=float(np.mean(equivariance)),
+        grid_photos=float(np.median(grids)),
+        grid_flat=max(flats),
+    )
+
+
+def _exact(picture: Tensor) -> Tensor:
+    """What 8 bits hold of a picture."""
+    return (picture * 255).round() / 255
+
+
+def _back(painted: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float in 0..1."""
+    return torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 255

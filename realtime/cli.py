@@ -15,6 +15,7 @@ from typing import Any, Final
 import cv2
 from rich.markup import escape
 
+from . import _export_tensorrt as _tensorrt
 from . import bench, bench_temporal
 from ._console import ProgressBar, stderr_console
 from ._options import (
@@ -85,15 +86,18 @@ def run(arguments: list[str]) -> int:
     """Run `stylize` with `arguments` and return its exit code. Every failure becomes one line on
     stderr.
     """
+    if arguments and arguments[0] == "export" and "--tensorrt" in arguments:
+        return _run_command("export", arguments[1:], "stylize export")
     if arguments and arguments[0] in _EXPORT_COMMANDS:
         return _reported(lambda: _run_export(arguments))
-    if arguments and arguments[0] in _COMMANDS:
+    if arguments and arguments[0] in _COMMANDS and arguments[0] not in _EXPORT_COMMANDS:
         return _run_command(arguments[0], arguments[1:], f"stylize {arguments[0]}")
     parser = argparse.ArgumentParser(prog="stylize", description="Paint moving pictures.")
     _add_version(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
-        commands.add_parser(name, help=command.help, add_help=False)
+        if name not in _EXPORT_COMMANDS:
+            commands.add_parser(name, help=command.help, add_help=False)
     for name, text in _EXPORT_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     parser.parse_args(arguments)
@@ -233,6 +237,10 @@ def _bench(options: argparse.Namespace) -> int:
     if options.temporal:
         return bench_temporal.run(options, print)
     return bench.run(options, print)
+
+
+def _export_tensorrt(options: argparse.Namespace) -> int:
+    return _tensorrt.run(options, _Speaker(stderr_console(), quiet=False).line)
 
 
 def _style_json(style: Style) -> dict[str, Any]:
@@ -568,6 +576,12 @@ _COMMANDS: Final = {
     ),
     "image": _Command(
         "paint a still picture", "Paint a still picture in a style.", _add_image, _image
+    ),
+    "export": _Command(
+        "build the TensorRT engine of a style",
+        "Build the TensorRT engine of a style, which `--engine tensorrt` then runs.",
+        _tensorrt.add_arguments,
+        _export_tensorrt,
     ),
     "styles": _Command(
         "list the styles there are", "List the styles there are.", _add_styles, _styles

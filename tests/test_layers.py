@@ -42,6 +42,7 @@ ALLOWED = {
         },
         "_console": {"pipeline"},
         "_options": {"engines", "keyframes", "sources", "video"},
+        "_export_tensorrt": {"_options", "catalogue", "engines"},
         "bench": {"catalogue", "engines", "metrics", "sinks", "sources", "tiers", "video"},
         "_steadiness": {"_history", "metrics", "synthflow", "temporal", "tiers", "warp"},
         "_clips": {"_steadiness", "metrics", "sources", "warp"},
@@ -51,8 +52,8 @@ ALLOWED = {
             "synthflow", "tiers",
         },
         "cli": {
-            "_console", "_options", "bench", "bench_temporal", "catalogue", "engines", "image",
-            "peephole", "pipeline", "sinks", "sources", "tiers", "video",
+            "_console", "_export_tensorrt", "_options", "bench", "bench_temporal", "catalogue",
+            "engines", "image", "peephole", "pipeline", "sinks", "sources", "tiers", "video",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

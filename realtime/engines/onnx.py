@@ -1,5 +1,6 @@
 """onnxruntime: the CPU, and CUDA, TensorRT, CoreML and DirectML through its execution providers."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import EngineUnavailable, StyleIncompatible
 from ._network import TensorSpec
 from ._probe import PROVIDERS, prepare, provider_options, why_unavailable
+from .tensorrt import find_engine, session_options, this_machine
 
 _LOG_FATAL: Final = 4
 
@@ -74,17 +76,29 @@ class OnnxRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # planned buffers are kept beside those of the arena: 60 MB more at 720p, and no faster
         options.enable_mem_pattern = False
-        for free, side in sizes.items():
-            options.add_free_dimension_override_by_name(free, side)
-        session = onnxruntime.InferenceSession(
-            self._content, options, providers=provider_options(self._engine, self._precision)
-        )
+        providers = self._kept_engine(sizes)
+        if providers is None:
+            providers = provider_options(self._engine, self._precision)
+            for free, side in sizes.items():
+                options.add_free_dimension_override_by_name(free, side)
+        session = onnxruntime.InferenceSession(self._content, options, providers=providers)
         running = session.get_providers()[0]
         if running != PROVIDERS[self._engine]:
             raise EngineUnavailable(
                 f"--engine {self._engine} does not work here: onnxruntime fell back to {running}"
             )
         return session
+
+    def _kept_engine(self, sizes: dict[str, int]) -> list[Any] | None:
+        """Providers that run the engine `stylize export --tensorrt` has built, where one fits."""
+        if self._engine != "tensorrt" or not {"width", "height"} <= set(sizes):
+            return None
+        size = sizes["width"], sizes["height"]
+        found = find_engine(hashlib.sha256(self._content).hexdigest(), size, this_machine())
+        if found is None:
+            return None
+        shapes = {i.name: i.shape for i in self.inputs}
+        return session_options(*found, shapes)
 
     def _describe(self) -> str:
         import onnxruntime

@@ -9,7 +9,8 @@ import pytest
 from media import identity_model
 
 from stylize_video.realtime import cli
-from stylize_video.realtime.catalogue import all_styles, find_style, load_style
+from stylize_video.realtime._gallery import write_gallery
+from stylize_video.realtime.catalogue import Style, StyleCard, all_styles, find_style, load_style
 from stylize_video.realtime.errors import StyleCorrupt, StyleNotFound
 
 
@@ -139,3 +140,24 @@ def test_a_wrong_sum_stops_the_program_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert "is not the file its card vouches for" in line
     assert not target.exists()
+
+
+def test_the_gallery_is_one_page_that_needs_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "gallery.html"
+    assert cli.run(["styles", "--html", str(target)]) == 0
+    page = target.read_text(encoding="utf-8")
+    for style in all_styles():
+        assert f"<code>{style.card.id}</code>" in page
+    assert page.count("<img alt=") == len(all_styles())
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+    assert cli.run(["styles", "--html", str(tmp_path / "none" / "x.html")]) == 1
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_a_card_can_not_write_into_the_page(tmp_path: Path) -> None:
+    card = StyleCard(id="<b>", title="<script>alert(1)</script>", description='"&')
+    write_gallery([Style(card, {})], tmp_path / "x.html")
+    assert "<script" not in (tmp_path / "x.html").read_text()

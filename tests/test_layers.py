@@ -40,7 +40,11 @@ ALLOWED = {
             "catalogue", "engines", "keyframes", "metrics", "peephole", "pipeline", "sinks",
             "sources", "stylizer", "tiers",
         },
+        "_arguments": {
+            "_options", "catalogue", "engines", "peephole", "sinks", "sources", "tiers", "video",
+        },
         "_console": {"pipeline"},
+        "_gallery": {"catalogue"},
         "_options": {"engines", "keyframes", "sources", "video"},
         "_export_tensorrt": {"_options", "catalogue", "engines"},
         "bench": {"catalogue", "engines", "metrics", "sinks", "sources", "tiers", "video"},
@@ -52,8 +56,8 @@ ALLOWED = {
             "synthflow", "tiers",
         },
         "cli": {
-            "_console", "_export_tensorrt", "_options", "bench", "bench_temporal", "catalogue",
-            "engines", "image", "peephole", "pipeline", "sinks", "sources", "tiers", "video",
+            "_arguments", "_console", "_export_tensorrt", "_gallery", "bench", "bench_temporal",
+            "catalogue", "engines", "image", "pipeline", "video",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

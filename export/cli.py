@@ -4,12 +4,14 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from ._flags import TrainingBar, add_settings, refuse_changes, settings_of
-from .errors import ExportError
+from .data import list_photos
+from .errors import ExportError, TrainingError
 from .evaluate import add_arguments as add_evaluate_arguments
 from .evaluate import run as run_evaluate
 from .methods.optimize_cli import add_arguments as add_optimize_arguments
@@ -41,6 +43,8 @@ def _train(arguments: list[str], console: Console) -> int:
     method = _method(arguments)
     options = _train_parser(method).parse_args(arguments)
     folder = Path(options.output)
+    if options.evaluate and options.no_export:
+        raise TrainingError("--evaluate measures what is exported: leave --no-export out")
     if options.resume:
         config = read_config(folder)
         refuse_changes(options, config)
@@ -58,7 +62,23 @@ def _train(arguments: list[str], console: Console) -> int:
     if options.no_export:
         console.print(f"trained: {folder}")
         return 0
-    return _export_run(folder, folder, options.id, None, console, strict=False)
+    code = _export_run(folder, folder, options.id, None, console, strict=False)
+    return code or (_evaluate_run(folder, config, console) if options.evaluate else 0)
+
+
+def _evaluate_run(folder: Path, config: Any, console: Console) -> int:
+    """`stylize evaluate` on what a run ended in, with its own photos, painting and features."""
+    arguments = [str(folder), "--photos", config.photos, "--curves", str(folder / "curves.png")]
+    for source in config.features:
+        arguments += ["--features", source]
+    arguments += ["--style-layers", config.style_layers, "--content-layers", config.content_layers]
+    painting = Path(config.painting)
+    if painting.is_dir() and config.method == "arbitrary":
+        painting = list_photos(painting)[0]
+    if painting.is_file():
+        side = str(getattr(config, "painting_side", 512))
+        arguments += ["--painting", str(painting), "--painting-side", side]
+    return _evaluate(arguments, console)
 
 
 def _export(arguments: list[str], console: Console) -> int:
@@ -149,6 +169,9 @@ def _train_parser(method: str) -> argparse.ArgumentParser:
         "--no-export", action="store_true", help="leave the ONNX files to `stylize export`"
     )
     parser.add_argument("--id", help="the style's name (default: that of DIR)")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="measure the style and plot its curves at the end"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_settings(parser, method)
     return parser

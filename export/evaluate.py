@@ -25,7 +25,7 @@ from .data import list_photos, load_painting, read_picture, to_tensor
 from .errors import DataError
 from .features import load_features
 from .layers import features_of, parse_layers, place_layers
-from .metrics import gradient_energy, grid_score, psnr_db, rmse, ssim
+from .metrics import gradient_energy, grid_score, psnr_db, rmse, ssim, to_picture
 from .style_losses import correlation, similarity
 from .verify import open_session, run_model
 
@@ -73,11 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure and show a table. Raises what `ExportError`s are."""
-    photos = _photos(options.photos, options.count)
-    paint = painter(options.style)
+    photos = photos_of(options.photos, options.count)
+    painting = load_painting(options.painting, options.painting_side) if options.painting else None
+    paint = painter(options.style, painting)
     encoders = [load_features(source) for source in options.features or ["vgg19"]]
     judge = Judge(encoders, options.style_layers, options.content_layers)
-    painting = load_painting(options.painting, options.painting_side) if options.painting else None
     compare = _reference(options.reference) if options.reference else None
     rows = [judge.measure(photo, paint(photo), painting, compare) for photo in photos]
     names = list(rows[0])
@@ -159,27 +159,44 @@ def _mean(layers: Mapping[Any, float], value: Callable[[Any], float]) -> float:
     return sum(w * value(k) for k, w in layers.items()) / sum(layers.values())
 
 
-def painter(style: Path) -> Paint:
-    """Paints RGB (H, W, 3) uint8 by an ONNX file of ours or a style's folder. Raises
-    `DataError`.
+def painter(style: Path, painting: Tensor | None = None) -> Paint:
+    """Paints RGB (H, W, 3) uint8 by an ONNX file of ours or a style's folder.
+
+    A style of any painting takes the `painting`, (1, 3, H, W) float in 0..1. Raises `DataError`.
     """
-    file = style
+    files = {"fp32": style}
     if style.is_dir():
         try:
-            files = json.loads((style / CARD_NAME).read_text(encoding="utf-8"))["files"]
-            file = style / Path(files["fp32"]["file"]).name
+            named = json.loads((style / CARD_NAME).read_text(encoding="utf-8"))["files"]
+            files = {kind: style / Path(entry["file"]).name for kind, entry in named.items()}
+            files["fp32"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{style} is not a style's folder: {error}") from error
-    try:
-        session = open_session(onnx.load(file))
-    except (OSError, DecodeError) as error:
-        raise DataError(f"{style} is neither a style's folder nor an ONNX file: {error}") from error
-    if [i.name for i in session.get_inputs()] != ["frame"]:
+    session = _opened(files["fp32"])
+    names = {i.name for i in session.get_inputs()}
+    if names == {"frame"}:
+        return lambda photo: np.asarray(run_model(session, photo[None])[0], np.uint8)
+    if names != {"frame", "code", "alpha"} or "code" not in files:
         raise DataError(
-            f"{style} is not a style of one painting: its inputs are "
-            f"{', '.join(i.name for i in session.get_inputs())}"
+            f"{style} is not a style of ours: its inputs are {', '.join(sorted(names))}"
         )
-    return lambda photo: np.asarray(run_model(session, photo[None])[0], np.uint8)
+    if painting is None:
+        raise DataError(f"{style} paints like any painting: say which by --painting FILE")
+    (code,) = _opened(files["code"]).run(None, {"painting": to_picture(painting)[None]})
+    whole = np.ones((1, 1), np.float32)
+
+    def paint(photo: Pixels) -> Pixels:
+        tensors = {"frame": photo[None], "code": code, "alpha": whole}
+        return np.asarray(session.run(None, tensors)[0][0], np.uint8)
+
+    return paint
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return open_session(onnx.load(file))
+    except (OSError, DecodeError) as error:
+        raise DataError(f"{file} is neither a style's folder nor an ONNX file: {error}") from error
 
 
 def _reference(path: Path) -> Paint:
@@ -197,7 +214,8 @@ def _reference(path: Path) -> Paint:
     return same
 
 
-def _photos(path: Path, count: int) -> list[Pixels]:
+def photos_of(path: Path, count: int) -> list[Pixels]:
+    """Up to `count` photos spread over a folder, or one photo; short sides of 384 at most."""
     paths = list_photos(path) if path.is_dir() else [path]
     chosen = paths[:: max(1, len(paths) // max(1, count))][: max(1, count)]
     return [_fitted(read_picture(p)) for p in chosen]

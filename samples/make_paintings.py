@@ -3,10 +3,10 @@
     python samples/make_paintings.py FOLDER
     python samples/make_paintings.py FOLDER PHOTOS
 
-A stained-glass window, an engraving and an ink wash: looks for which no painting was at hand that
-is beyond doubt in the public domain. Everything is computed from a seed; nothing is taken from
-elsewhere. With a folder of photos also FOLDER/cartoon: flat frames with outlines made of some of
-them, for adversarial training.
+A stained-glass window, an engraving, an ink wash and a watercolour: looks for which no painting was
+at hand that is beyond doubt in the public domain. Everything is computed from a seed; nothing is
+taken from elsewhere. With a folder of photos also FOLDER/cartoon: flat frames with outlines made of
+some of them, for adversarial training.
 """
 
 import sys
@@ -160,6 +160,47 @@ def noir(seed: int = 8) -> Picture:
     return small(np.repeat(steps[..., None], 3, 2))
 
 
+def watercolour(seed: int = 12) -> Picture:
+    """Transparent washes on white paper: they bleed, dry darker along their rims, and granulate."""
+    random = np.random.default_rng(seed)
+    shape = HEIGHT * _FINE, WIDTH * _FINE
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    y, x = y / shape[0], x / shape[1]
+    paper = 1 + 0.025 * noise(random, shape, 220, 2)
+    picture = np.full((*shape, 3), 250, np.float32) * paper[..., None]
+    grain = noise(random, shape, 260, 1)
+
+    def wash(inside: Field, colour: tuple[int, int, int], strength: float) -> None:
+        """Lay a wash where `inside` is above 0: multiply, darker at the rim, blotched."""
+        ragged = inside + 0.035 * noise(random, shape, 18, 4)
+        cover = np.clip(ragged * 60, 0, 1)
+        rim = np.exp(-((ragged * 42 - 0.8) ** 2)) * (ragged > -0.01)
+        blotch = 0.6 + 0.28 * noise(random, shape, 7, 3)
+        amount = strength * cover * np.clip(blotch + 0.45 * rim + 0.07 * grain, 0.05, 1.4)
+        tint = np.array(colour, np.float32) / 255
+        picture[:] *= 1 - amount[..., None] * (1 - tint)
+
+    wash(0.46 - y + 0.05 * noise(random, shape, 3, 2), (126, 178, 222), 0.75)
+    wash(0.2 - np.abs(y - 0.16) * 2.2 + 0.1 * noise(random, shape, 4, 3), (108, 140, 206), 0.5)
+    wash(0.035 - np.hypot((x - 0.72) * 1.33, y - 0.24) + 0.06, (250, 196, 90), 0.8)
+    for base, colour, strength in (
+        (0.4, (132, 150, 196), 0.7),
+        (0.48, (104, 146, 146), 0.75),
+        (0.58, (140, 176, 96), 0.8),
+        (0.74, (196, 176, 96), 0.7),
+        (0.88, (120, 124, 78), 0.8),
+    ):
+        line = base + 0.05 * np.sin(5 * x + 30 * base) + 0.05 * noise(random, (1, shape[1]), 5, 4)
+        band = np.minimum(y - line, line + 0.3 - y)
+        wash(band, colour, strength)
+    for _ in range(46):
+        cx, cy, size = random.uniform(0, 1), random.uniform(0.5, 0.98), random.uniform(0.012, 0.05)
+        colours = ((196, 70, 80), (226, 140, 60), (70, 120, 84), (120, 80, 150), (60, 92, 130))
+        away = np.hypot((x - cx) * 1.33, (y - cy) * random.uniform(0.7, 1.4))
+        wash((size - away).astype(np.float32), colours[int(random.integers(5))], 0.7)
+    return small(picture)
+
+
 def cartoon(photo: Picture) -> Picture:
     """A photo as a flat cartoon frame: a few strong colours in smooth shapes, dark outlines."""
     scale = 320 / min(photo.shape[:2])
@@ -189,10 +230,18 @@ def small(picture: Any) -> Picture:
     )
 
 
+PAINTINGS: Final = {
+    "glass": stained_glass,
+    "engraving": engraving,
+    "noir": noir,
+    "watercolour": watercolour,
+}
+
+
 def main(folder: Path, photos: Path | None = None) -> None:
     """Write all of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("glass", stained_glass), ("engraving", engraving), ("noir", noir)):
+    for name, draw in PAINTINGS.items():
         cv2.imwrite(str(folder / f"{name}.png"), cv2.cvtColor(draw(), cv2.COLOR_RGB2BGR))
     if photos is None:
         return

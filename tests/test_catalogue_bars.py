@@ -20,8 +20,10 @@ from stylize_video.export.verify import (
     verify,
 )
 from stylize_video.realtime import EngineRequest, all_styles, find_style, load_engine
+from stylize_video.realtime.engines.any_painting import AnyPaintingEngine, Painting
 
-STYLES = [style.card.id for style in all_styles()]
+STYLES = [style.card.id for style in all_styles() if style.encoder is None]
+ANY = [style.card.id for style in all_styles() if style.encoder]
 MAX_STYLE_BYTES = 4_000_000
 Data = Callable[[str], Path]
 
@@ -39,7 +41,8 @@ def photos(data: Data, count: int) -> list[torch.Tensor]:
 
 def test_there_are_styles_enough() -> None:
     cards = [style.card for style in all_styles()]
-    assert len({card.work for card in cards if card.tier == "balanced"}) >= 4
+    assert len({card.work for card in cards if card.tier in ("balanced", "any")}) >= 12
+    assert sum(f.stat().st_size for s in all_styles() for f in s.folder.iterdir()) < 40_000_000
     tiers: dict[str, set[str]] = {}
     for card in cards:
         tiers.setdefault(card.work, set()).add(card.tier)
@@ -73,6 +76,34 @@ def test_a_style_is_whole_small_and_credited(name: str) -> None:
         assert fact
         assert fact in readme
     assert card.measured["int8_psnr_db"] >= MIN_INT8_PSNR_DB
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_a_style_of_any_painting_holds_its_bars(name: str, data: Data) -> None:
+    style = find_style(name)
+    assert style.folder is not None
+    assert sum(file.stat().st_size for file in style.folder.iterdir()) <= MAX_STYLE_BYTES
+    measured = style.card.measured
+    assert measured["float_error"] <= MAX_FLOAT_ERROR
+    assert measured["equivariance"] <= MAX_EQUIVARIANCE
+    assert measured["grid_photos"] <= MAX_GRID
+    paintings = [Painting(to_picture(p)) for p in photos(data, 3)[:2]]
+    engine = load_engine(style, EngineRequest("cpu", paintings=tuple(paintings)))
+    assert isinstance(engine, AnyPaintingEngine)
+    photo = np.ascontiguousarray(to_picture(photos(data, 4)[2])[:240, :300])
+    away = []
+    for alpha in (0.0, 0.25, 0.5, 0.75, 1.0):
+        engine.alpha = alpha
+        away.append(float(np.mean((engine.paint(photo).astype(float) - photo) ** 2)))
+    assert away[0] < 255**2 / 10**2  # alpha 0 gives the photo back within 20 dB
+    assert away == sorted(away)
+    mixed = []
+    for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
+        engine.mix(weights)
+        mixed.append(engine.paint(photo).astype(float))
+    engine.close()
+    whole = np.abs(mixed[0] - mixed[2]).mean()
+    assert max(np.abs(mixed[1] - mixed[i]).mean() for i in (0, 2)) < whole
 
 
 @pytest.mark.parametrize("engine", ["cpu", "openvino"])

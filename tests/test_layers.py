@@ -98,7 +98,7 @@ ALLOWED = {
             "style_losses", "verify",
         },
         "_flags": {"data", "methods", "train"},
-        "cli": {"_flags", "evaluate", "methods", "style", "train"},
+        "cli": {"_flags", "data", "evaluate", "methods", "style", "train"},
         "__init__": set(),
     },
 }  # fmt: skip

@@ -146,8 +146,10 @@ def test_the_command_makes_a_style_that_paints_like_any_painting(
 
     folder = tmp_path / "any"
     arguments = ["train", "--method", "arbitrary", *flags(arbitrary, folder)]
-    assert program.run([*arguments, "--crop", "64"]) == 0
-    assert "photo_psnr_db" in capsys.readouterr().err
+    assert program.run([*arguments, "--crop", "64", "--evaluate"]) == 0
+    said = capsys.readouterr().err
+    assert "photo_psnr_db" in said
+    assert "similarity" in said
     card = json.loads((folder / "style.json").read_text())
     assert set(card["files"]) == {"fp32", "code"}
     assert card["training"]["command"].startswith("stylize train --method arbitrary")

@@ -28,6 +28,8 @@ PROGRAMS = {
 SHORTER = {
     "train": "--features tiny.safetensors --tier fast --steps 4 --batch 1 --crop 64"
     " --painting-side 128 --style-layers relu1_1 --content-layers relu2_1 --device cpu",
+    "optimize": "--features tiny.safetensors --steps 4 --size 96 --painting-side 64"
+    " --style-layers relu1_1 --content-layers relu2_1 --device cpu",
     "bench": "--frames 6 --sizes 160x96",
 }
 
@@ -63,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photo = cv2.resize(coarse, (160, 130), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(home / "photos" / f"{index}.jpg"), photo)
     painting = cv2.resize(coarse, (240, 200), interpolation=cv2.INTER_NEAREST)
-    cv2.imwrite(str(home / "painting.jpg"), painting)
+    for name in ("painting.jpg", "mountain.png", "desert.png"):
+        cv2.imwrite(str(home / name), painting)
     weights = {}
     for name, inputs, outputs in (("1_1", 3, 8), ("1_2", 8, 8), ("2_1", 8, 8)):
         weights[f"conv{name}.weight"] = torch.randn(outputs, inputs, 3, 3) * 0.2

@@ -252,8 +252,11 @@ def test_the_command_trains_exports_and_the_result_paints(
     from stylize_video.realtime import cli as program
 
     folder = tmp_path / "my-style"
-    assert program.run(command(config, folder)) == 0
+    assert program.run([*command(config, folder), "--evaluate"]) == 0
     said = capsys.readouterr().err
+    for figure in ("content", "style_gram", "style_correlation", "similarity", "sharpness"):
+        assert figure in said
+    assert (folder / "curves.png").is_file()
     assert "step 6:" in said
     assert "int8_psnr_db" in said
     assert (folder / "my-style.int8.onnx").is_file()

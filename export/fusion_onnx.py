@@ -3,9 +3,15 @@
 ``frame``  uint8 (1, height, width, 3), ``code`` float32 (1, K) and ``alpha`` float32 (1, 1) to
 ``painted`` uint8 like the frame: what runs live. ``painting`` uint8 (1, height, width, 3) to
 ``code``: run once a painting. Codes may be mixed by weights that sum to 1. Pictures are RGB, of any
-size. Weights are stored in 16 bits, arithmetic is in 32.
+size. Weights are stored in 16 bits, arithmetic is in 32; the 8-bit variant, whose convolutions
+onnxruntime's own quantizer rewrites, keeps statistics and scales in float.
 """
 
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -26,6 +32,46 @@ def export_fusion(network: FusionNet) -> dict[str, onnx.ModelProto]:
     return {"fp32": _FusionGraph(network).painter(), "code": _FusionGraph(network).encoder()}
 
 
+def export_fusion_int8(network: FusionNet, feeds: Iterable[dict[str, Any]]) -> onnx.ModelProto:
+    """The 8-bit variant of the painter, by what it is fed for calibration: its three inputs."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._feeds = iter(feeds)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, target = (Path(folder) / name for name in ("float.onnx", "int8.onnx"))
+        onnx.save(_FusionGraph(network, plain=True).painter(), source)
+        quantization.quantize_static(
+            source,
+            target,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        model = onnx.load(target)
+    del model.metadata_props[:]
+    model.producer_name = "stylize-video"
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantizer's advice, which is logged at the root."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def as_stored(network: FusionNet) -> None:
     """Round all weights to the 16 bits they are stored in, in place."""
     for parameter in network.parameters():
@@ -33,9 +79,11 @@ def as_stored(network: FusionNet) -> None:
 
 
 class _FusionGraph(Graph):
-    def __init__(self, network: FusionNet) -> None:
+    """`plain` keeps the weights of convolutions as they are, where a quantizer looks for them."""
+
+    def __init__(self, network: FusionNet, *, plain: bool = False) -> None:
         super().__init__(cast(Any, network), None)
-        self._fusion = network
+        self._fusion, self._plain = network, plain
 
     def painter(self) -> onnx.ModelProto:
         """frame, code, alpha -> painted"""
@@ -175,11 +223,15 @@ class _FusionGraph(Graph):
         weight, bias = (in_onnx_order(name, conv, _array(v)) for v in (conv.weight, conv.bias))
         if name == "stem":
             weight = weight / np.float32(255)  # the frame is 0..255, the network's values are 0..1
-        w = self._half(weight, f"{name}.weight")
-        b = self._half(bias, f"{name}.bias")
-        if name == "head":
-            full = self._constant(np.float32(255))
-            w, b = self._node("Mul", w, full), self._node("Mul", b, full)
+        if self._plain:
+            full = np.float32(255 if name == "head" else 1)
+            w = self._constant(weight * full, f"{name}.weight")
+            b = self._constant(bias * full, f"{name}.bias")
+        else:
+            w, b = self._half(weight, f"{name}.weight"), self._half(bias, f"{name}.bias")
+            if name == "head":
+                levels = self._constant(np.float32(255))
+                w, b = self._node("Mul", w, levels), self._node("Mul", b, levels)
         if conv.border == "edge":
             x = self._edged(x)
         return self._node(

@@ -12,20 +12,19 @@ from .card import Card, read_credits, write_card, write_readme
 from .data import list_photos, load_painting, read_picture, to_tensor
 from .errors import ConversionError
 from .fusion import FusionNet
-from .fusion_onnx import as_stored, export_fusion
+from .fusion_onnx import as_stored, export_fusion, export_fusion_int8
 from .methods.base import read_checkpoint
 from .networks import STRIDE
 from .onnx import add_card, export_onnx
 from .quantize import calibrate, equalize, round_weights
 from .train import load_network, read_config
 from .verify import Measured, verify
-from .verify_fusion import MeasuredFusion, verify_fusion
+from .verify_fusion import PAINTING_SIDE, MeasuredFusion, calibration_feeds, verify_fusion
 
 CREDITS: Final = "credits.json"
 _CALIBRATION_PHOTOS: Final = 48
 _CHECK_PHOTOS: Final = 16
 _CHECK_PAINTINGS: Final = 6
-_CHECK_SIDE: Final = 512
 
 
 def export_style(
@@ -39,7 +38,7 @@ def export_style(
     """Write ``<id>.onnx``, ``<id>.int8.onnx``, ``style.json`` and ``README.md`` for a run, and
     return what was measured.
 
-    A network for any painting gets ``<id>.code.onnx`` in place of the 8-bit file.
+    A network for any painting gets ``<id>.code.onnx`` as well.
 
     Calibration and checks use different photos of the folder. Raises `ConversionError`.
     """
@@ -87,19 +86,25 @@ def _export_any(
     network.load_state_dict(read_checkpoint(run)["network"])
     as_stored(network)
     models = export_fusion(network)
-    pictures = _pick(list_photos(photos or Path(config.photos)), _CHECK_PHOTOS)
+    pictures = _pick(
+        list_photos(photos or Path(config.photos)), _CALIBRATION_PHOTOS + _CHECK_PHOTOS
+    )
+    checks = pictures[:: _stride(pictures)]
+    calibration = [p for i, p in enumerate(pictures) if i % _stride(pictures)] or checks
     folder = Path(config.painting)
     paintings = [
-        load_painting(path, _CHECK_SIDE)
-        for path in (list_photos(folder) if folder.is_dir() else [folder])[:_CHECK_PAINTINGS]
+        load_painting(path, PAINTING_SIDE)
+        for path in (list_photos(folder) if folder.is_dir() else [folder])
     ]
-    measured = verify_fusion(network, models, pictures, paintings)
+    feeds = calibration_feeds(models["code"], calibration, paintings)
+    models["int8"] = export_fusion_int8(network, feeds)
+    measured = verify_fusion(network, models, checks, paintings[:_CHECK_PAINTINGS])
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, "any", STRIDE, training, measured.as_json())
     output.mkdir(parents=True, exist_ok=True)
     files = {}
-    for kind, suffix in (("fp32", ".onnx"), ("code", ".code.onnx")):
+    for kind, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx"), ("code", ".code.onnx")):
         add_card(models[kind], card.as_json())
         files[kind] = output / f"{credits.id}{suffix}"
         _write(models[kind], files[kind])

@@ -1,6 +1,6 @@
 """Checks the exported network of any painting against the one in torch, and what alpha does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,10 +14,19 @@ from torch.nn import functional as F
 from .fusion import FusionNet
 from .metrics import equivariance_error, flat_pictures, grid_score, psnr_db, to_picture
 from .networks import crop_painting, pad_picture
-from .verify import MAX_EQUIVARIANCE, MAX_FLOAT_ERROR, MAX_GRID, OFF_STRIDE, open_session
+from .verify import (
+    MAX_EQUIVARIANCE,
+    MAX_FLOAT_ERROR,
+    MAX_GRID,
+    MIN_INT8_PSNR_DB,
+    OFF_STRIDE,
+    open_session,
+)
 
 MIN_PHOTO_PSNR_DB: Final = 22.0
 """What alpha = 0 gives back of a photo."""
+PAINTING_SIDE: Final = 512
+"""Short side paintings are scaled to, pixels, as the runtime does."""
 _ROUNDING: Final = 1 / 255
 _ALPHAS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -30,6 +39,9 @@ class MeasuredFusion:
     """Largest difference of the exported code to torch's, over its largest value."""
     picture_error: float
     """Largest difference of what the exported graph paints to torch, which rounding makes 1/255."""
+    int8_psnr_db: float
+    """Mean PSNR of the 8-bit variant to the float one."""
+    int8_psnr_worst_db: float
     photo_psnr_db: float
     """Mean PSNR to the photo at alpha = 0."""
     alpha_falls: float
@@ -54,6 +66,10 @@ class MeasuredFusion:
             (
                 self.picture_error <= 1.01 * _ROUNDING,
                 f"the exported painter differs from torch by {self.picture_error * 255:.0f} of 255",
+            ),
+            (
+                self.int8_psnr_db >= MIN_INT8_PSNR_DB,
+                f"int8 is {self.int8_psnr_db:.1f} dB from fp32, under {MIN_INT8_PSNR_DB:.0f}",
             ),
             (
                 self.photo_psnr_db >= MIN_PHOTO_PSNR_DB,
@@ -83,17 +99,14 @@ def verify_fusion(
     paintings: Sequence[Tensor],
 ) -> MeasuredFusion:
     """Measure the exported models, with weights as stored; pictures are (1, 3, H, W) in 0..1."""
-    painter, encoder = open_session(models["fp32"]), open_session(models["code"])
+    painter, small = open_session(models["fp32"]), open_session(models["int8"])
 
-    def code_of(painting: Tensor) -> NDArray[np.float32]:
-        return np.asarray(encoder.run(None, {"painting": to_picture(painting)[None]})[0])
+    def paint(
+        photo: Tensor, code: NDArray[np.float32], alpha: float, session: Any = painter
+    ) -> NDArray[np.uint8]:
+        return np.asarray(session.run(None, _fed(photo, code, alpha))[0][0], np.uint8)
 
-    def paint(photo: Tensor, code: NDArray[np.float32], alpha: float) -> NDArray[np.uint8]:
-        tensors: dict[str, Any] = {"frame": to_picture(photo)[None], "code": code}
-        tensors["alpha"] = np.array([[alpha]], np.float32)
-        return np.asarray(painter.run(None, tensors)[0][0], np.uint8)
-
-    codes = [code_of(painting) for painting in paintings]
+    codes = _codes(models["code"], paintings)
     float_error, worst = 0.0, 0
     with torch.no_grad():
         for painting, code in zip(paintings, codes, strict=True):
@@ -106,12 +119,13 @@ def verify_fusion(
             expected = to_picture(crop_painting(painted, *photo.shape[2:]))
             off = np.abs(paint(photo, code, alpha).astype(int) - expected.astype(int))
             worst = max(worst, int(off.max()))
-    kept, falls, grids = [], 0.0, []
+    kept, falls, grids, agreed = [], 0.0, [], []
     for number, photo in enumerate(photos):
         code = codes[number % len(codes)]
         seen = to_picture(photo)
         steps = [paint(photo, code, alpha) for alpha in _ALPHAS]
         kept.append(psnr_db(seen, steps[0]))
+        agreed.append(psnr_db(steps[-1], paint(photo, code, 1.0, small)))
         away = [float(np.mean((s.astype(float) - seen) ** 2)) for s in steps]
         falls = max(falls, *(-np.diff(away) / max(away[-1] - away[0], 1e-9)))
         grids.append(grid_score(steps[-1]))
@@ -123,12 +137,39 @@ def verify_fusion(
     return MeasuredFusion(
         float_error=float_error,
         picture_error=worst / 255,
+        int8_psnr_db=float(np.mean(agreed)),
+        int8_psnr_worst_db=float(np.min(agreed)),
         photo_psnr_db=float(np.mean(kept)),
         alpha_falls=max(0.0, float(falls)),
         equivariance=float(np.mean(equivariance)),
         grid_photos=float(np.median(grids)),
         grid_flat=max(flats),
     )
+
+
+def calibration_feeds(
+    encoder: onnx.ModelProto, photos: Sequence[Tensor], paintings: Sequence[Tensor]
+) -> Iterator[dict[str, Any]]:
+    """What the painter is fed for calibration: photos by turns with every painting, most of them at
+    full style.
+    """
+    codes = _codes(encoder, paintings)
+    for number, photo in enumerate(photos):
+        yield _fed(photo, codes[number % len(codes)], 1.0 if number % 4 else 0.0)
+
+
+def _codes(encoder: onnx.ModelProto, paintings: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    session = open_session(encoder)
+    found = [session.run(None, {"painting": to_picture(p)[None]})[0] for p in paintings]
+    return [np.asarray(code, np.float32) for code in found]
+
+
+def _fed(photo: Tensor, code: NDArray[np.float32], alpha: float) -> dict[str, Any]:
+    return {
+        "frame": to_picture(photo)[None],
+        "code": code,
+        "alpha": np.array([[alpha]], np.float32),
+    }
 
 
 def _exact(picture: Tensor) -> Tensor:

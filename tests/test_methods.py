@@ -151,7 +151,8 @@ def test_the_command_makes_a_style_that_paints_like_any_painting(
     assert "photo_psnr_db" in said
     assert "similarity" in said
     card = json.loads((folder / "style.json").read_text())
-    assert set(card["files"]) == {"fp32", "code"}
+    assert set(card["files"]) == {"fp32", "int8", "code"}
+    assert card["measured"]["int8_psnr_db"] > 20
     assert card["training"]["command"].startswith("stylize train --method arbitrary")
     one, two = sorted(Path(arbitrary.painting).iterdir())[:2]
     target = tmp_path / "painted.mp4"

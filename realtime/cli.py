@@ -16,7 +16,7 @@ import cv2
 from rich.markup import escape
 
 from . import _export_tensorrt as _tensorrt
-from . import bench, bench_temporal
+from . import bench, bench_temporal, webcam
 from ._arguments import (
     add_engine,
     add_image,
@@ -209,6 +209,11 @@ def _image(options: argparse.Namespace) -> int:
     return 0
 
 
+def _webcam(options: argparse.Namespace) -> int:
+    say = _Speaker(stderr_console(), quiet=options.quiet)
+    return webcam.run(options, say.line, None if options.quiet else webcam.terminal_status())
+
+
 def _styles(options: argparse.Namespace) -> int:
     styles = all_styles()
     if options.html:
@@ -331,6 +336,12 @@ _COMMANDS: Final = {
         "Paint a video in a style, frame by frame, keeping everything else.",
         add_video,
         _video,
+    ),
+    "webcam": _Command(
+        "paint a camera, a stream or the screen, live",
+        "Paint a live source: show it, record it, push it on.",
+        webcam.add_arguments,
+        _webcam,
     ),
     "image": _Command(
         "paint a still picture", "Paint a still picture in a style.", add_image, _image

@@ -43,6 +43,13 @@ ALLOWED = {
         "_arguments": {
             "_options", "catalogue", "engines", "peephole", "sinks", "sources", "tiers", "video",
         },
+        "newest": set(),
+        "knobs": set(),
+        "live": {"knobs", "metrics", "newest", "sources"},
+        "webcam": {
+            "_arguments", "_options", "catalogue", "engines", "knobs", "live", "sinks", "sources",
+            "stylizer", "tiers", "video",
+        },
         "_console": {"pipeline"},
         "_gallery": {"catalogue"},
         "_options": {"engines", "keyframes", "sources", "video"},
@@ -57,7 +64,7 @@ ALLOWED = {
         },
         "cli": {
             "_arguments", "_console", "_export_tensorrt", "_gallery", "bench", "bench_temporal",
-            "catalogue", "engines", "image", "pipeline", "video",
+            "catalogue", "engines", "image", "pipeline", "video", "webcam",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

@@ -1,0 +1,65 @@
+"""A window on the screen that shows frames and hears keys."""
+
+import os
+import sys
+from typing import Any, Final
+
+import cv2
+
+from ..errors import SinkOpenError
+from ..frame import Pixels
+
+_ESCAPE: Final = 27
+_KEY_BITS: Final = 0xFF
+
+
+class Window:
+    """Shows pictures; used by the thread that opened it, which must be the main one.
+
+    Raises `SinkOpenError` where there is no display: OpenCV would end the whole program there.
+    """
+
+    def __init__(self, title: str = "stylize-video") -> None:
+        self._title = title
+        if reason := why_no_window():
+            raise SinkOpenError(f"there is no window: {reason}")
+        try:
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        except cv2.error as error:
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise SinkOpenError(f"there is no window: {reason}") from error
+        self._sized = False
+
+    def show(self, pixels: Pixels) -> str | None:
+        """Show RGB (H, W, 3) uint8; the key that was pressed, ``q`` when the window was closed."""
+        if not self._sized:
+            cv2.resizeWindow(self._title, pixels.shape[1], pixels.shape[0])
+            self._sized = True
+        bgr: Any = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        cv2.imshow(self._title, bgr)
+        key = cv2.waitKey(1) & _KEY_BITS
+        if key == _ESCAPE or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+            return "q"
+        return chr(key) if 0 < key < 128 else None
+
+    def close(self) -> None:
+        """Close the window."""
+        try:
+            cv2.destroyWindow(self._title)
+            cv2.waitKey(1)
+        except cv2.error:
+            pass  # the person has closed it already
+
+
+def why_no_window() -> str | None:
+    """Why no window can be opened here; None where one can."""
+    gui = [
+        line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI")
+    ]
+    if gui and "NONE" in gui[0]:
+        return "this OpenCV was built without windows: pip install opencv-python"
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return "there is no display (DISPLAY is not set)"
+    return None

@@ -1,0 +1,250 @@
+"""`stylize webcam`: a live source, painted, shown, recorded and pushed."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from ._arguments import add_engine, add_size, engine_request
+from ._options import parse_rate, parse_share, parse_size
+from .catalogue import DEFAULT_STYLE, find_style
+from .engines.choose import load_engine, usable_cores
+from .errors import SinkOpenError, StylizeError
+from .frame import Extras, Frame, VideoInfo
+from .knobs import KEYS, Knobs, turned
+from .live import CLOCK, Live, LiveReport, Outlet
+from .sinks._containers import EncodeOptions
+from .sinks.file import FileSink
+from .sinks.images import write_image
+from .sinks.push import PushSink
+from .sinks.window import Window
+from .sources.live import LiveOptions, LiveSource, list_cameras
+from .stylizer import Stylizer
+from .tiers import stage_for
+from .video import default_threads
+
+_TIERS: Final = ("off", "fast", "quality")
+_STATUS_S: Final = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "input",
+        nargs="?",
+        default="0",
+        help="a camera by its number, screen, test: or test:640x360@30, an address (rtsp, rtmp, "
+        "http, udp, srt), or a file, played in real time (default: 0)",
+    )
+    parser.add_argument("--list-cameras", action="store_true", help="say which there are, and end")
+    parser.add_argument(
+        "--capture-size",
+        type=parse_size,
+        default=None,
+        metavar="WxH",
+        help="size to ask the camera or the screen for",
+    )
+    parser.add_argument(
+        "--capture-rate", type=parse_rate, metavar="RATE", help="frames a second to ask it for"
+    )
+    parser.add_argument("--no-reconnect", action="store_true", help="end when the source stops")
+    parser.add_argument("--loop", action="store_true", help="play a file again and again")
+    add_size(parser)
+    group = parser.add_argument_group("where it goes, any number at once")
+    group.add_argument("--no-window", action="store_true", help="show no window")
+    group.add_argument("--record", type=Path, metavar="FILE", help="write a video file as well")
+    group.add_argument(
+        "--push",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="send it to rtmp, rtsp, srt, udp or tcp; repeatable",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace a recording that exists")
+    group.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    look = parser.add_argument_group("look")
+    look.add_argument(
+        "--temporal",
+        choices=_TIERS,
+        default="fast",
+        help="how frames are kept steady in time (default: %(default)s)",
+    )
+    look.add_argument("--mirror", action="store_true", help="exchange left and right")
+    look.add_argument(
+        "--strength",
+        type=parse_share,
+        default=1.0,
+        metavar="0..1",
+        help="how much of the painting shows (default: 1)",
+    )
+    look.add_argument(
+        "--colours",
+        type=parse_share,
+        default=0.0,
+        metavar="0..1",
+        help="how much of the source's colours the painting keeps (default: 0)",
+    )
+    look.add_argument(
+        "--more-styles",
+        default="",
+        metavar="STYLE,…",
+        help="styles that the keys n and p turn to, beside --style",
+    )
+    add_engine(parser)
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None], status: Any) -> int:
+    """Run until the source ends, a key or Ctrl-C. Raises `StylizeError`s."""
+    if options.list_cameras:
+        found = list_cameras()
+        sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
+        return 0
+    names = [options.style or DEFAULT_STYLE, *filter(None, options.more_styles.split(","))]
+    styles = [find_style(name) for name in names]
+    capture = options.capture_size
+    if capture and None in capture:
+        raise StylizeError("a camera is asked for both sides: give --capture-size as 1280x720")
+    source = LiveSource(
+        options.input,
+        LiveOptions(
+            size=capture,
+            rate=options.capture_rate,
+            resize=options.size,
+            max_pixels=options.max_pixels,
+            reconnect=not options.no_reconnect,
+            loop=options.loop,
+        ),
+        say,
+    )
+    engines: list[Any] = []
+    window: Window | None = None
+    try:
+        say(source.description)
+        window = _window(options, say)
+        outlets = _outlets(options, source, say)
+        if not outlets and window is None:
+            raise SinkOpenError("there is nowhere to show it: give --record FILE or --push ADDRESS")
+        threads = options.threads or usable_cores()
+
+        def painter(number: int) -> Stylizer:
+            engine = load_engine(styles[number], engine_request(options))
+            engines.append(engine)
+            say(f"style {styles[number].card.id} by {engine.description}")
+            return Stylizer(engine, stage_for(options.temporal, threads))
+
+        makers = [lambda n=n: painter(n) for n in range(len(styles))]
+        live = Live(source, makers, outlets, window, say=say)
+        live.knobs = Knobs(
+            strength=options.strength, colours=options.colours, mirror=options.mirror
+        )
+        live.on_key = lambda key, knobs: _turn(key, knobs, live, len(styles), say)
+        report = live.run(_Status(status), seconds=options.seconds)
+        say(_summary(report))
+    finally:
+        source.close()
+        if window:
+            window.close()
+        for engine in engines:
+            engine.close()
+    return 0
+
+
+def _window(options: argparse.Namespace, say: Callable[[str], None]) -> Window | None:
+    if options.no_window:
+        return None
+    try:
+        return Window()
+    except SinkOpenError as error:
+        say(str(error))
+        return None
+
+
+class _Recording:
+    """A file beside everything else."""
+
+    def __init__(self, sink: FileSink, path: Path, say: Callable[[str], None]) -> None:
+        self._sink, self.name, self._say, self._frames = sink, str(path), say, 0
+
+    def write(self, frame: Frame) -> None:
+        """Take a frame."""
+        self._sink.write(frame)
+        self._frames += 1
+
+    def finish(self) -> None:
+        """Put the file under its name, or nothing where nothing came."""
+        if self._frames:
+            self._say(f"recorded {self._frames} frames: {self._sink.finish()}")
+        else:
+            self._sink.abandon()
+
+
+def _outlets(
+    options: argparse.Namespace, source: LiveSource, say: Callable[[str], None]
+) -> list[Outlet]:
+    found: list[Outlet] = []
+    try:
+        # one after another, so that those that are open are closed when the next one fails
+        found.extend(PushSink(address, source.size, source.rate) for address in options.push)
+        if options.record:
+            info = VideoInfo(*source.size, rate_nominal=source.rate, time_base=CLOCK)
+            _, encoding = default_threads(options.threads)
+            write = EncodeOptions(overwrite=options.overwrite, threads=encoding)
+            sink = FileSink(options.record, info, Extras(), write)
+            found.append(_Recording(sink, options.record, say))
+    except StylizeError:
+        for outlet in found:
+            outlet.finish()
+        raise
+    return found
+
+
+def _turn(
+    key: str, knobs: Knobs, live: Live, styles: int, say: Callable[[str], None]
+) -> Knobs | None:
+    """The knobs after a key; None to end."""
+    if key == "q":
+        return None
+    if key == "h":
+        say("; ".join(f"{name} {what}" for name, what in KEYS.items()))
+    if key == "s" and live.snapshot is not None:
+        path = Path(time.strftime("stylize-%Y%m%d-%H%M%S.png"))
+        write_image(path, live.snapshot, overwrite=False)
+        say(f"snapshot: {path}")
+    return turned(knobs, key, styles)
+
+
+class _Status:
+    """One line that is written again and again, on a terminal only."""
+
+    def __init__(self, write: Callable[[str], None] | None) -> None:
+        self._write, self._last = write, 0.0
+
+    def __call__(self, report: LiveReport) -> None:
+        now = time.monotonic()
+        if self._write is None or now - self._last < _STATUS_S:
+            return
+        self._last = now
+        self._write(_summary(report))
+
+
+def _summary(report: LiveReport) -> str:
+    median, high = report.latency_ms
+    return (
+        f"{report.frames} frames, {report.fps:.1f} a second, {report.dropped} dropped, latency "
+        f"{median:.0f} ms (95 %: {high:.0f} ms)"
+    )
+
+
+def terminal_status() -> Callable[[str], None] | None:
+    """Writes over the last line of a terminal; None where there is none."""
+    if not sys.stderr.isatty():
+        return None
+
+    def write(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text}")
+        sys.stderr.flush()
+
+    return write

@@ -60,16 +60,16 @@ class ArbitraryConfig:
     style_loss: str = "gram+moments"
     style_layers: str = "relu1_1:0.5 relu2_1:1 relu3_1:1"
     content_layers: str = "relu2_2:0.5 relu3_3:1"
-    content: float = 2.0
-    style: float = 6.0
-    light: float = 1.0
+    content: float = 1.5
+    style: float = 30.0
+    light: float = 0.5
     """Weight of keeping light and shade where they are."""
-    identity: float = 20.0
+    identity: float = 8.0
     """Weight of giving a picture back that is its own style."""
     variation: float = 0.1
-    equivariance: float = 20.0
+    equivariance: float = 8.0
     lattice: float = 1000.0
-    photo_styles: float = 0.3
+    photo_styles: float = 0.1
     """Share of styles that are crops of photos."""
     learning_rate: float = 1.5e-3
     seed: int = 0

@@ -22,7 +22,7 @@ from .train import CONFIGS
 _HELP = {
     "features": "weights of a loss network: a file, a published network to fetch (vgg16, vgg19, "
     "resnet18, resnet50), or random for none; repeatable",
-    "start": "a finished style to start from, by its ONNX file: learns faster than from nothing",
+    "start": "a finished style to start from, by name, folder or ONNX file: learns faster",
     "tier": "size of the network: fast, balanced or fine",
     "steps": "steps in all",
     "batch": "pictures a step",

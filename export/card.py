@@ -13,6 +13,7 @@ from typing import Any, Final
 from .errors import ConversionError
 
 CARD_NAME: Final = "style.json"
+CATALOGUE: Final = Path(__file__).resolve().parent.parent / "models"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Card:
             "training": dict(self.training),
             "measured": dict(self.measured),
         }
+
+
+def style_files(style: str) -> dict[str, Path]:
+    """The files of a style by kind: given as an ONNX file, a style's folder, or a name of the
+    catalogue. Raises `ConversionError`.
+    """
+    path = Path(style)
+    if path.name == style and not path.exists() and (CATALOGUE / style).is_dir():
+        path = CATALOGUE / style
+    if not path.is_dir():
+        return {"fp32": path}
+    try:
+        named = json.loads((path / CARD_NAME).read_text(encoding="utf-8"))["files"]
+        files = {kind: path / Path(entry["file"]).name for kind, entry in named.items()}
+        return {"fp32": files["fp32"], **files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConversionError(f"{style} is not a style's folder: {error}") from error
 
 
 def write_card(folder: Path, card: Card, files: Mapping[str, Path]) -> Path:

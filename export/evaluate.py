@@ -20,7 +20,7 @@ from torch import Tensor
 from . import losses
 from ._encoders import Encoder
 from ._plot import write_curves
-from .card import CARD_NAME
+from .card import style_files
 from .data import list_photos, load_painting, read_picture, to_tensor
 from .errors import DataError
 from .features import load_features
@@ -40,7 +40,9 @@ _SIDE: Final = 384
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("style", type=Path, help="an ONNX file or a style's folder")
+    parser.add_argument(
+        "style", type=Path, help="a style's name, its folder, or an ONNX file of ours"
+    )
     parser.add_argument(
         "--photos", type=Path, required=True, metavar="DIR", help="photos to paint, or one photo"
     )
@@ -164,14 +166,7 @@ def painter(style: Path, painting: Tensor | None = None) -> Paint:
 
     A style of any painting takes the `painting`, (1, 3, H, W) float in 0..1. Raises `DataError`.
     """
-    files = {"fp32": style}
-    if style.is_dir():
-        try:
-            named = json.loads((style / CARD_NAME).read_text(encoding="utf-8"))["files"]
-            files = {kind: style / Path(entry["file"]).name for kind, entry in named.items()}
-            files["fp32"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{style} is not a style's folder: {error}") from error
+    files = style_files(str(style))
     session = _opened(files["fp32"])
     names = {i.name for i in session.get_inputs()}
     if names == {"frame"}:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
 
+import numpy as np
+
 from .errors import StylizeError
 from .frame import Frame, Pixels
 from .knobs import Knobs, finished, mirrored
@@ -145,8 +147,10 @@ class Live:
         workers = [_Worker(outlet, self._say) for outlet in self._outlets]
         reader = threading.Thread(target=self._read, name="stylize-capture")
         begun = time.monotonic()
-        reader.start()
         try:
+            self._warm_up()
+            begun = time.monotonic()
+            reader.start()
             for captured in self._newest:
                 if not self._show(captured, workers, begun):
                     break
@@ -158,7 +162,8 @@ class Live:
         finally:
             self._source.stop()
             self._newest.close()
-            reader.join()
+            if reader.ident:
+                reader.join()
             for worker in workers:
                 worker.end()
             for painter in self._painters.values():
@@ -166,6 +171,13 @@ class Live:
         if self._error:
             raise self._error
         return self.report
+
+    def _warm_up(self) -> None:
+        """Let the network set itself up for this size before there is anything to be late for."""
+        width, height = self._source.size
+        painter = self._painter(self.knobs.style)
+        painter.paint(Frame(np.zeros((height, width, 3), np.uint8), Fraction(0)))
+        painter.reset()
 
     def _read(self) -> None:
         try:

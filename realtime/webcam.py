@@ -96,7 +96,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
 
-def run(options: argparse.Namespace, say: Callable[[str], None], status: Any) -> int:
+def run(
+    options: argparse.Namespace,
+    say: Callable[[str], None],
+    status: Callable[[str], None] | None,
+) -> int:
     """Run until the source ends, a key or Ctrl-C. Raises `StylizeError`s."""
     if options.list_cameras:
         found = list_cameras()

@@ -90,8 +90,8 @@ ALLOWED = {
         "fusion_onnx": {"fusion", "networks", "onnx"},
         "verify": {"metrics", "networks", "onnx"},
         "methods": {
-            "_encoders", "_machine", "data", "discriminator", "features", "fusion", "layers",
-            "losses", "metrics", "networks", "onnx", "quantize", "style_losses",
+            "_encoders", "_machine", "card", "data", "discriminator", "features", "fusion",
+            "layers", "losses", "metrics", "networks", "onnx", "quantize", "style_losses",
         },
         "train": {"_machine", "data", "methods", "networks"},
         "style": {

@@ -126,6 +126,11 @@ def test_a_run_can_start_from_a_finished_style(config: PerceptualConfig, tmp_pat
     onnx.save(export_onnx(larger.folded()), file)
     with pytest.raises(TrainingError, match="has more layers than the tier fast"):
         PerceptualTrainer(dataclasses.replace(config, start=str(file)), CPU)
+    named = dataclasses.replace(config, start="starry-fast")  # by its name in the catalogue
+    assert not torch.equal(
+        PerceptualTrainer(named, CPU).network.stem.weight,
+        PerceptualTrainer(config, CPU).network.stem.weight,
+    )
     file.write_bytes(b"no model")
     with pytest.raises(TrainingError, match="can't start from"):
         PerceptualTrainer(dataclasses.replace(config, start=str(file)), CPU)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .. import losses
 from .._encoders import Encoder
 from .._machine import Precision, keep_memory, pick_dtype
+from ..card import style_files
 from ..data import (
     MAX_SHIFT,
     Augmentation,
@@ -54,7 +55,9 @@ class PerceptualConfig:
     """
     method: str = "perceptual"
     start: str = ""
-    """The float ONNX file of a finished style to start from, instead of random weights."""
+    """The finished style to start from, instead of random weights: its name, folder or float ONNX
+    file.
+    """
     tier: str = "balanced"
     steps: int = 2600
     batch: int = 6
@@ -263,7 +266,7 @@ def started(start: str, tier: str, photos: Tensor) -> StyleNet:
     if not start:
         return StyleNet(shape)
     try:
-        finished = network_from_onnx(onnx.load(start))
+        finished = network_from_onnx(onnx.load(style_files(start)["fp32"]))
     except (OSError, DecodeError, ConversionError) as error:
         raise TrainingError(f"can't start from {start}: {error}") from error
     try:

@@ -23,6 +23,7 @@ Field = NDArray[np.float32]
 
 HERE: Final = Path(__file__).resolve().parent
 SIZE: Final = (640, 420)
+CELL: Final = (384, 252)
 _MAP: Final = 1024
 _SUN: Final = np.array([-0.6, 0.35, 0.55], np.float32)
 
@@ -128,6 +129,11 @@ def stylize(*arguments: str) -> None:
         raise SystemExit(code)
 
 
+def cell(path: Path) -> Picture:
+    """A picture as it stands in the figure."""
+    return np.asarray(cv2.resize(cv2.imread(str(path)), CELL, interpolation=cv2.INTER_AREA))
+
+
 def main(features: list[str]) -> None:
     """Run both examples by their commands and put the pictures side by side."""
     given = [part for name in features for part in ("--features", name)]
@@ -136,17 +142,15 @@ def main(features: list[str]) -> None:
         snow, sand, hot = (folder / f"{n}.png" for n in ("mountain", "desert", "hot"))
         write(snow, mountain())
         write(sand, desert())
-        stylize("optimize", str(snow), str(sand), "-o", str(hot), *given, "--size", "640",
-                "--painting-side", "420", "--style", "12", "--steps", "200", "--quiet")  # fmt: skip
+        stylize("optimize", str(snow), str(sand), "-o", str(hot), *given, "--size", "384",
+                "--painting-side", "420", "--style", "12", "--steps", "100", "--quiet")  # fmt: skip
         colour, ink, back = (folder / f"{n}.png" for n in ("colour", "ink", "back"))
         photo = cv2.imread(str(HERE / "hills.jpg"))
         cv2.imwrite(str(colour), cv2.resize(photo, SIZE, interpolation=cv2.INTER_AREA))
         stylize("image", str(colour), str(ink), "--style", "noir")
-        stylize("optimize", str(ink), str(colour), "-o", str(back), *given, "--size", "640",
-                "--painting-side", "420", "--style", "12", "--steps", "200", "--quiet")  # fmt: skip
-        rows = [
-            [cv2.imread(str(p)) for p in row] for row in ((snow, sand, hot), (colour, ink, back))
-        ]
+        stylize("optimize", str(ink), str(colour), "-o", str(back), *given, "--size", "384",
+                "--painting-side", "420", "--style", "12", "--steps", "100", "--quiet")  # fmt: skip
+        rows = [[cell(p) for p in row] for row in ((snow, sand, hot), (colour, ink, back))]
         sheet = np.vstack([np.hstack(row) for row in rows])
         cv2.imwrite(str(HERE / "examples.jpg"), sheet, [cv2.IMWRITE_JPEG_QUALITY, 85])
 

@@ -41,7 +41,7 @@ def photos(data: Data, count: int) -> list[torch.Tensor]:
 
 def test_there_are_styles_enough() -> None:
     cards = [style.card for style in all_styles()]
-    assert len({card.work for card in cards if card.tier in ("balanced", "any")}) >= 12
+    assert len([card for card in cards if card.tier in ("balanced", "any")]) >= 12
     assert sum(f.stat().st_size for s in all_styles() for f in s.folder.iterdir()) < 40_000_000
     tiers: dict[str, set[str]] = {}
     for card in cards:
@@ -96,7 +96,10 @@ def test_a_style_of_any_painting_holds_its_bars(name: str, data: Data) -> None:
         engine.alpha = alpha
         away.append(float(np.mean((engine.paint(photo).astype(float) - photo) ** 2)))
     assert away[0] < 255**2 / 10**2  # alpha 0 gives the photo back within 20 dB
-    assert away == sorted(away)
+    falls = -np.diff(away) / (away[-1] - away[0])
+    assert falls.max() < 0.05  # more alpha is further from the photo
+    assert style.card.measured["alpha_falls"] < 0.05
+    assert style.card.measured["int8_psnr_db"] >= MIN_INT8_PSNR_DB
     mixed = []
     for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
         engine.mix(weights)

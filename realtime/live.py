@@ -23,6 +23,8 @@ from .sources.live import Captured, LiveSource
 
 CLOCK: Final = Fraction(1, 90000)
 _REMEMBERED: Final = 120
+_LOOK_S: Final = 0.2
+"""How long nothing may come until it is looked whether to stop."""
 
 
 class Painter(Protocol):
@@ -130,6 +132,7 @@ class Live:
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self._frozen: Pixels | None = None
+        self._stopping = False
         self.report = LiveReport()
         self.snapshot: Pixels | None = None
         """What was shown last."""
@@ -151,7 +154,12 @@ class Live:
             self._warm_up()
             begun = time.monotonic()
             reader.start()
-            for captured in self._newest:
+            while not self._stopping:
+                captured = self._newest.take(_LOOK_S)
+                if captured is None:
+                    if self._newest.closed:
+                        break
+                    continue
                 if not self._show(captured, workers, begun):
                     break
                 on_frame(self.report)
@@ -171,6 +179,10 @@ class Live:
         if self._error:
             raise self._error
         return self.report
+
+    def stop(self) -> None:
+        """End soon; takes no lock, so that a signal's handler may call it."""
+        self._stopping = True
 
     def _warm_up(self) -> None:
         """Let the network set itself up for this size before there is anything to be late for."""

@@ -1,9 +1,11 @@
 """`stylize webcam`: a live source, painted, shown, recorded and pushed."""
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,8 +147,11 @@ def run(
             strength=options.strength, colours=options.colours, mirror=options.mirror
         )
         live.on_key = lambda key, knobs: _turn(key, knobs, live, len(styles), say)
-        report = live.run(_Status(status), seconds=options.seconds)
+        with _ending(live) as told:
+            report = live.run(_Status(status), seconds=options.seconds)
         say(_summary(report))
+        if told:
+            raise KeyboardInterrupt
     finally:
         source.close()
         if window:
@@ -154,6 +159,30 @@ def run(
         for engine in engines:
             engine.close()
     return 0
+
+
+@contextmanager
+def _ending(live: Live) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end the run in order; the signals that came.
+
+    As an exception out of nowhere, an interrupt could come between taking a lock and noting that it
+    must be given back, and leave a thread waiting for ever.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        told.append(number)
+        live.stop()
+
+    before = {}
+    with suppress(ValueError):  # signals belong to the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _window(options: argparse.Namespace, say: Callable[[str], None]) -> Window | None:

@@ -135,6 +135,7 @@ def test_no_borders_show(name: str, data: Data) -> None:
         inner = engine.paint(np.ascontiguousarray(picture[64:-64, 64:-64])).astype(int)
         error = np.abs(whole[64:-64, 64:-64] - inner)
         edge = np.concatenate([error[:8].ravel(), error[-8:].ravel(), error[:, :8].ravel()])
-        differences.append(edge.mean())
+        # hatched styles have more contrast, in which lines may begin elsewhere
+        differences.append(edge.mean() / max(50.0, whole.std()))
     engine.close()
-    assert np.median(differences) < 16
+    assert np.median(differences) < 0.33

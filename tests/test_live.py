@@ -488,9 +488,12 @@ def test_ctrl_c_leaves_a_playable_recording(tmp_path: Path, identity: Path) -> N
     for line in process.stderr:
         if b"style " in line:
             break
-    time.sleep(0.8)
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
+    try:
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, rest.decode()
     with av.open(str(target)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) >= 5

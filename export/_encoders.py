@@ -1,5 +1,6 @@
 """The architectures of the frozen feature extractors, as plain chains of named stages."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -17,7 +18,7 @@ TORCHVISION_MEAN: Final = (0.485, 0.456, 0.406)
 TORCHVISION_STD: Final = (0.229, 0.224, 0.225)
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """A frozen extractor: RGB in 0..1, (B, 3, H, W), to the activations of its named layers.
 
     Weights are buffers, so that no optimiser ever sees them. `layers` lists the names in order.
@@ -31,15 +32,15 @@ class Encoder(nn.Module):
         self._stages = self.stages()
         self.layers = tuple(label for label, _ in self._stages if label)
 
+    @abstractmethod
     def stages(self) -> list[Stage]:
         """The chain, in order: a layer's name and what computes it; an empty name for steps
         between.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no stages")
 
+    @abstractmethod
     def normalise(self, x: Tensor) -> Tensor:
         """From RGB in 0..1 to what the weights were trained on. (B, 3, H, W) -> (B, 3, H, W)"""
-        raise NotImplementedError(f"{type(self).__name__} has no input convention")
 
     def forward(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
         """Activations of the wanted layers, (B, C, h, w) each; nothing deeper is computed.

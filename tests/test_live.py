@@ -104,7 +104,7 @@ def test_names_say_what_is_opened(name: str, platform: str, opening: Opening) ->
         ("ftp://host/x", "give an address of rtsp"),
         ("file:///etc/passwd", "give an address of rtsp"),
         ("test:huge", "give test:640x360@30"),
-        ("99", "can't be opened"),
+        ("99", "camera 99 can't be opened: .*; --list-cameras tells"),
     ],
 )
 def test_names_that_mean_nothing(name: str, said: str) -> None:

@@ -406,6 +406,36 @@ def test_the_command_optimises_pictures_and_clips(
     ]  # fmt: skip
 
 
+def test_an_interrupted_picture_is_kept_under_a_name_that_says_so(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Optimizer.paint
+
+    def interrupted(self: Optimizer, photo: torch.Tensor) -> Any:
+        yield next(iter(looks(self, photo)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Optimizer, "paint", interrupted)
+    photo = sorted(material["photos"].iterdir())[0]
+    command = ["optimize", str(photo), str(material["painting"]), "-o", str(tmp_path / "x.png")]
+    command += ["--features", str(material["features"]), "--style-layers", "relu1_1"]
+    command += ["--content-layers", "relu2_2", "--size", "96", "--scales", "1"]
+    with pytest.raises(KeyboardInterrupt, match=r"the picture of step 10 is in .*x\.partial\.png"):
+        cli.run(command)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.partial.png"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_missing_pictures_are_said_before_weights_are_fetched(
+    place: int, material: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(sorted(material["photos"].iterdir())[0]), str(material["painting"])]
+    given[place] = str(tmp_path / "nope.png")
+    command = ["optimize", *given, "-o", str(tmp_path / "x.png"), "--features", "nowhere"]
+    assert cli.run(command) == 1
+    assert "nope.png does not exist" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

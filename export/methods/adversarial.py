@@ -29,7 +29,7 @@ from ..features import load_features
 from ..layers import features_of, parse_layers, place_layers
 from ..networks import TIERS, StyleNet
 from ..style_losses import STYLE_LOSSES
-from .base import Trainer, place, write_sheet
+from .base import Trainer, check_size, place, write_sheet
 from .perceptual import CONTEXT, check_norms, inner, moved_again, set_norms, started
 
 _LEAK: Final = 0.05
@@ -233,12 +233,5 @@ def _check(config: AdversarialConfig) -> None:
         raise TrainingError(
             f"there is no adversarial loss {config.loss!r}: give {' or '.join(_LOSSES)}"
         )
-    if config.crop < 64 or config.crop % 32:
-        raise TrainingError(
-            f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"
-        )
-    if config.steps < 1 or config.batch < 1:
-        raise TrainingError(
-            f"{config.steps} steps of {config.batch} pictures are nothing to train on"
-        )
+    check_size(config)
     check_norms(config.blend_from, config.freeze_at)

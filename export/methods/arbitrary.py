@@ -35,7 +35,7 @@ from ..features import load_features
 from ..fusion import FusionNet
 from ..layers import features_of, parse_layers, place_layers
 from ..style_losses import style_losses_of
-from .base import Trainer, place, write_sheet
+from .base import Trainer, check_size, place, write_sheet
 
 _CONTEXT: Final = 32
 _LEAK: Final = 0.05
@@ -218,14 +218,7 @@ class ArbitraryTrainer(Trainer):
 
 
 def _check(config: ArbitraryConfig) -> None:
-    if config.crop < 64 or config.crop % 32:
-        raise TrainingError(
-            f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"
-        )
-    if config.steps < 1 or config.batch < 1:
-        raise TrainingError(
-            f"{config.steps} steps of {config.batch} pictures are nothing to train on"
-        )
+    check_size(config)
     if not 0 <= config.photo_styles <= 1:
         raise TrainingError(f"a share of {config.photo_styles} of styles: give 0 to 1")
     style_losses_of(config.style_loss)

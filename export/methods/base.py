@@ -123,6 +123,18 @@ class Progress:
         return (self.steps - self.step) * self.seconds_per_step
 
 
+def check_size(config: Any) -> None:
+    """Raise `TrainingError` for crops and numbers of steps that no method can use."""
+    if config.crop < 64 or config.crop % 32:
+        raise TrainingError(
+            f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"
+        )
+    if config.steps < 1 or config.batch < 1:
+        raise TrainingError(
+            f"{config.steps} steps of {config.batch} pictures are nothing to train on"
+        )
+
+
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The checkpoint of a folder. Raises `TrainingError`."""
     path = folder / CHECKPOINT

@@ -107,7 +107,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     begun = time.perf_counter()
     if options.input.suffix.lower() in PHOTO_SUFFIXES:
         photo = _fitted(read_picture(options.input), options.size)
-        last = job.picture(to_tensor(photo)[None].to(device))
+        try:
+            last = job.picture(to_tensor(photo)[None].to(device))
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(_keep(job.last, output)) from error
         _write_picture(last.picture, output)
     else:
         last = job.clip()
@@ -143,6 +146,8 @@ class _Job:
         later = dataclasses.replace(config, steps=options.frame_steps)
         self._later = Optimizer(later, encoders, painting)
         self.curve: list[dict[str, float]] = []
+        self.last: Look | None = None
+        """The latest look at the picture in work."""
 
     def picture(self, photo: Tensor) -> Look:
         """Paint one picture."""
@@ -188,6 +193,7 @@ class _Job:
         options, shown = self._options, 0
         last: Look | None = None
         for last in looks:
+            self.last = last
             self.curve.append({k: round(v, 6) for k, v in last.losses.items()})
             if preview and options.preview_every and last.step - shown >= options.preview_every:
                 shown = last.step
@@ -199,12 +205,24 @@ class _Job:
         return last
 
 
+def _keep(last: Look | None, output: Path) -> str:
+    """Save how far an interrupted picture has come, under a name that says so; where it lies."""
+    if last is None:
+        return "nothing was kept"
+    path = output.with_name(f"{output.stem}.partial{output.suffix or '.png'}")
+    _write_picture(last.picture, path)
+    return f"the picture of step {last.step} is in {path}"
+
+
 def _text(look: Look) -> str:
     return " ".join(f"{name} {value:.4f}" for name, value in look.losses.items())
 
 
 def _check_paths(options: argparse.Namespace) -> None:
     output: Path = options.output
+    for path in (options.input, options.painting):
+        if not path.is_file():
+            raise DataError(f"{path} does not exist")
     if output.exists() and not options.overwrite:
         raise DataError(f"{output} exists: pass --overwrite to replace it")
     if not output.parent.is_dir():

@@ -34,7 +34,7 @@ from ..networks import STRIDE, TIERS, StyleNet, crop_painting, grown, pad_pictur
 from ..onnx import network_from_onnx
 from ..quantize import level
 from ..style_losses import style_losses_of
-from .base import Trainer, place, write_sheet
+from .base import Trainer, check_size, place, write_sheet
 
 CONTEXT: Final = 64
 """Pixels of real picture around the crop that losses see, which keep borders out of reach."""
@@ -99,18 +99,11 @@ def check(config: PerceptualConfig) -> None:
     """Raise `TrainingError` for settings that can't work."""
     if config.tier not in TIERS:
         raise TrainingError(f"there is no tier {config.tier!r}: give one of {', '.join(TIERS)}")
-    if config.crop < 64 or config.crop % 32:
-        raise TrainingError(
-            f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"
-        )
+    check_size(config)
     if config.painting_side < config.crop:
         raise TrainingError(
             f"a painting of {config.painting_side} pixels is smaller than the crop of "
             f"{config.crop}: give a larger --painting-side or a smaller --crop"
-        )
-    if config.steps < 1 or config.batch < 1:
-        raise TrainingError(
-            f"{config.steps} steps of {config.batch} pictures are nothing to train on"
         )
     check_norms(config.blend_from, config.freeze_at)
     style_losses_of(config.style_loss)
@@ -186,15 +179,16 @@ class PerceptualTrainer(Trainer):
         keep_memory()
         super().__init__(config, device)
         self._dtype = pick_dtype(config.precision, device)
+        photo_paths = list_photos(Path(config.photos))  # before weights are fetched
+        painting = load_painting(Path(config.painting), config.painting_side).to(device)
         encoders = [load_features(source) for source in config.features]
         for encoder in encoders:
             place(encoder, device, self._dtype)
-        painting = load_painting(Path(config.painting), config.painting_side).to(device)
         if min(painting.shape[2:]) < config.crop:
             raise DataError(f"{config.painting} is smaller than the crop of {config.crop} pixels")
         self._objective = Objective(config, encoders, painting)
         self._stream = PhotoStream(
-            list_photos(Path(config.photos)),
+            photo_paths,
             config.batch,
             config.crop + 2 * CONTEXT,
             config.seed,

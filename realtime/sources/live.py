@@ -158,8 +158,8 @@ class LiveSource:
         self.size = scaled_size(context.width, context.height, self._options.resize)
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or 30)
         self.description = (
-            f"{name}: {context.width}x{context.height} at {float(self.rate):.3g} frames a second, "
-            f"{context.name}"
+            f"source {name} {context.width}x{context.height} "
+            f"at {float(self.rate):.3g} frames a second, {context.name}"
         )
 
     def stop(self) -> None:
@@ -204,6 +204,11 @@ class LiveSource:
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if self.name.isdecimal():
+                raise SourceOpenError(
+                    f"camera {self.name} can't be opened: {reason}; --list-cameras tells which "
+                    f"there are, and {TEST} is a picture to try with"
+                ) from error
             raise SourceOpenError(f"{self.name} can't be opened: {reason}") from error
         video = container.streams.video
         context = video[0].codec_context if video else None

@@ -1,17 +1,26 @@
-"""What can be turned while pictures run: pure functions from a frame and its painting to what is
-shown.
+"""What can be turned while pictures run, and how keys, flags, cues and remote control turn it.
+
+`Knobs` is the state of all of them; `set_knob` is the one place where a value from outside becomes
+part of it.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Literal
 
-import cv2
-import numpy as np
+from .errors import StylizeError
 
-from .frame import Pixels
-
-_LINE: Final = 2
+Kind = Literal["share", "switch", "style", "mix", "choice", "size", "divider"]
+MASKINGS: Final = ("off", "inside", "outside")
+STROKES: Final = (0.25, 4.0)
 _STEP: Final = 0.1
+_STROKE_STEP: Final = 1.25
+_MOST_MIXED: Final = 4
+
+
+class KnobError(StylizeError, ValueError):
+    """There is no such knob, or it can't be turned that far."""
 
 
 @dataclass(frozen=True)
@@ -20,30 +29,80 @@ class Knobs:
 
     style: int = 0
     """Number of the style in the list of the run."""
+    mix: tuple[tuple[int, float], ...] = ()
+    """Styles and their shares, which sum to 1, in place of `style` alone."""
     strength: float = 1.0
     """How much of the painting shows, 0..1."""
     colours: float = 0.0
     """How much of the source's colours the painting keeps, 0..1."""
+    stroke: float | None = None
+    """Size of strokes against the height of the picture, whatever its pixels: 1 is what they are in
+    720 rows, 2 twice as large. None leaves them at their size in pixels.
+    """
     mirror: bool = False
     freeze: bool = False
     blackout: bool = False
     divider: float | None = None
     """Left of this part of the width the source shows, as it is; None for no divider."""
+    mask: str = "off"
+    """Whether the mask of the run counts: "off", paint "inside" of it only, or "outside"."""
 
+    @property
+    def shares(self) -> dict[int, float]:
+        """Styles that show and their shares, which sum to 1."""
+        return dict(self.mix) or {self.style: 1.0}
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a knob takes, for whoever turns it from outside."""
+
+    kind: Kind
+    help: str
+    low: float = 0.0
+    high: float = 1.0
+    """Ends of its range, for shares and sizes."""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def ramps(self) -> bool:
+        """Whether it can move gradually from one value to another."""
+        return self.kind in ("share", "style", "mix")
+
+
+KNOBS: Final[Mapping[str, Knob]] = {
+    "style": Knob("style", "a style by its name or number, or next or previous"),
+    "mix": Knob("mix", "several styles at once: their names and shares"),
+    "strength": Knob("share", "how much of the painting shows"),
+    "colours": Knob("share", "how much of the source's colours the painting keeps"),
+    "stroke": Knob("size", "size of strokes against the height of the picture", *STROKES),
+    "mirror": Knob("switch", "exchange left and right"),
+    "freeze": Knob("switch", "hold the picture"),
+    "blackout": Knob("switch", "show black"),
+    "divider": Knob("divider", "left of this part of the width the source shows"),
+    "mask": Knob("choice", "paint all, or only inside or outside of the mask", choices=MASKINGS),
+}
 
 KEYS: Final = {
     "n": "next style",
     "p": "previous style",
+    "1…9": "style by number",
     "+": "stronger",
     "-": "weaker",
     "c": "the source's own colours",
+    "]": "larger strokes",
+    "[": "smaller strokes",
+    "o": "strokes of their own size",
+    "k": "mask: off, inside, outside",
     "m": "mirror",
     "f": "freeze",
     "b": "black",
     "d": "before and after",
     "<": "divider left",
     ">": "divider right",
+    "i": "figures in the window",
     "s": "snapshot",
+    "r": "record, and stop recording",
     "h": "this help",
     "q": "end",
 }
@@ -51,72 +110,115 @@ KEYS: Final = {
 
 def turned(knobs: Knobs, key: str, styles: int) -> Knobs:
     """The knobs after a key; keys that turn none leave them as they are."""
-    changes = {
-        "n": {"style": (knobs.style + 1) % styles},
-        "p": {"style": (knobs.style - 1) % styles},
+    if key in "<>" and knobs.divider is None:
+        return knobs
+    if key.isdecimal() and key.isascii():
+        number = int(key) - 1
+        return replace(knobs, style=number, mix=()) if 0 <= number < styles else knobs
+    stroke = knobs.stroke or 1.0
+    divider = 0.5 if knobs.divider is None else knobs.divider
+    changes: dict[str, dict[str, Any]] = {
+        "n": {"style": (knobs.style + 1) % styles, "mix": ()},
+        "p": {"style": (knobs.style - 1) % styles, "mix": ()},
         "+": {"strength": min(1.0, round(knobs.strength + _STEP, 3))},
         "-": {"strength": max(0.0, round(knobs.strength - _STEP, 3))},
         "c": {"colours": 0.0 if knobs.colours else 1.0},
+        "]": {"stroke": min(STROKES[1], round(stroke * _STROKE_STEP, 3))},
+        "[": {"stroke": max(STROKES[0], round(stroke / _STROKE_STEP, 3))},
+        "o": {"stroke": None},
+        "k": {"mask": MASKINGS[(MASKINGS.index(knobs.mask) + 1) % len(MASKINGS)]},
         "m": {"mirror": not knobs.mirror},
         "f": {"freeze": not knobs.freeze},
         "b": {"blackout": not knobs.blackout},
         "d": {"divider": 0.5 if knobs.divider is None else None},
-        "<": {"divider": max(0.0, round((knobs.divider or 0.5) - _STEP, 3))},
-        ">": {"divider": min(1.0, round((knobs.divider or 0.5) + _STEP, 3))},
+        "<": {"divider": max(0.0, round(divider - _STEP, 3))},
+        ">": {"divider": min(1.0, round(divider + _STEP, 3))},
     }
-    if key in "<>" and knobs.divider is None:
-        return knobs
-    return replace(knobs, **changes.get(key, {}))  # type: ignore[arg-type]
+    return replace(knobs, **changes.get(key, {}))
 
 
-def mirrored(pixels: Pixels) -> Pixels:
-    """Left and right exchanged."""
-    return np.ascontiguousarray(pixels[:, ::-1])
+def set_knob(knobs: Knobs, name: str, value: Any, styles: Sequence[str]) -> Knobs:
+    """The knobs with one of them at a value as JSON has it.
 
-
-def finished(source: Pixels, painted: Pixels, knobs: Knobs) -> Pixels:
-    """What is shown of a frame and its painting, RGB (H, W, 3) uint8 all three.
-
-    Strength below 1 lays the painting over the source like paint that is thinned: light and shade
-    first, since the source's edges under strokes of another place would be a double exposure.
+    `styles` are the names of the run's styles, in order. Raises `KnobError`.
     """
-    if knobs.blackout:
-        return np.zeros_like(painted)
-    shown = painted
-    if knobs.colours > 0:
-        shown = with_colours(shown, source, knobs.colours)
-    if knobs.strength < 1:
-        shown = _thinned(source, shown, knobs.strength)
-    if knobs.divider is not None:
-        shown = _divided(source, shown, knobs.divider)
-    return shown
+    if name not in KNOBS:
+        raise KnobError(f"there is no knob {name!r}: give one of {', '.join(KNOBS)}")
+    if name == "style":
+        return replace(knobs, style=_style(value, knobs, styles), mix=())
+    if name == "mix":
+        return replace(knobs, mix=parse_mix(value, styles))
+    turned: dict[str, Any] = {name: _plain(name, KNOBS[name], value)}
+    return replace(knobs, **turned)
 
 
-def with_colours(painted: Pixels, source: Pixels, amount: float) -> Pixels:
-    """The luminance of the painting with the chroma of the source (Gatys 2016b, section 3)."""
-    ours, theirs = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (painted, source))
-    chroma = cv2.addWeighted(ours, 1 - amount, theirs, amount, 0)
-    ours[..., 1:] = chroma[..., 1:]
-    return np.asarray(cv2.cvtColor(ours, cv2.COLOR_YCrCb2RGB), np.uint8)
+def _plain(name: str, knob: Knob, value: Any) -> Any:
+    """The value of a knob that is no style. Raises `KnobError`."""
+    if knob.kind == "switch":
+        if not isinstance(value, bool):
+            raise KnobError(f"{name} is on or off: give true or false, not {value!r}")
+        return value
+    if knob.kind == "choice":
+        if value not in knob.choices:
+            raise KnobError(f"{name} can't be {value!r}: give one of {', '.join(knob.choices)}")
+        return value
+    if value is None and knob.kind in ("size", "divider"):
+        return None
+    number = _number(value)
+    if number is None or not knob.low <= number <= knob.high:
+        raise KnobError(f"{name} can't be {value!r}: give {knob.low:g} to {knob.high:g}")
+    return number
 
 
-def _thinned(source: Pixels, painted: Pixels, strength: float) -> Pixels:
-    """Between source and painting: their fine parts are never both there in full.
+def parse_mix(value: Any, styles: Sequence[str]) -> tuple[tuple[int, float], ...]:
+    """Shares of styles, from their names to numbers or from text like ``starry:0.6,wave:0.4``.
 
-    Broad light and colour are mixed by strength; of the fine parts the source's fade out before the
-    painting's have come in.
+    Raises `KnobError`.
     """
-    sigma = max(1.0, source.shape[1] / 160)
-    broad = [np.asarray(cv2.GaussianBlur(p, (0, 0), sigma), np.float32) for p in (source, painted)]
-    own, paint = max(0.0, 1 - 1.6 * strength), max(0.0, 1.6 * strength - 0.6)
-    mixed = (1 - strength) * broad[0] + strength * broad[1]
-    mixed += own * (source - broad[0]) + paint * (painted - broad[1])
-    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
+    if isinstance(value, str):
+        parts = [part.rpartition(":") for part in value.split(",")]
+        value = {name: _as_number(share) for name, _, share in parts}
+    if not isinstance(value, Mapping) or not 1 <= len(value) <= _MOST_MIXED:
+        raise KnobError(
+            f"{value!r} is no mix: give 1 to {_MOST_MIXED} styles with shares, like starry:0.6,"
+            "wave:0.4"
+        )
+    shares: dict[int, float] = {}
+    for name, given in value.items():
+        share = _number(given)
+        if share is None or share < 0:
+            raise KnobError(f"{given!r} is no share of {name}: give a number from 0 up")
+        shares[_number_of(name, styles)] = share
+    whole = sum(shares.values())
+    if not 0 < whole < math.inf:
+        raise KnobError("the shares of a mix are all 0: give at least one above")
+    return tuple((style, share / whole) for style, share in shares.items() if share)
 
 
-def _divided(source: Pixels, shown: Pixels, divider: float) -> Pixels:
-    split = shown.copy()
-    at = round(divider * shown.shape[1])
-    split[:, :at] = source[:, :at]
-    split[:, max(0, at - _LINE // 2) : at + _LINE // 2] = 255
-    return split
+def _style(value: Any, knobs: Knobs, styles: Sequence[str]) -> int:
+    if value == "next":
+        return (knobs.style + 1) % len(styles)
+    if value == "previous":
+        return (knobs.style - 1) % len(styles)
+    return _number_of(value, styles)
+
+
+def _number_of(value: Any, styles: Sequence[str]) -> int:
+    if isinstance(value, str) and value in styles:
+        return styles.index(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(styles):
+        return value
+    raise KnobError(f"there is no style {value!r} in this run: give one of {', '.join(styles)}")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

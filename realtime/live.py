@@ -8,35 +8,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol
 
 import numpy as np
 
+from .budget import Budget
 from .errors import StylizeError
+from .fader import Fader
+from .finish import labelled
 from .frame import Frame, Pixels
-from .knobs import Knobs, finished, mirrored
+from .knobs import Knobs
 from .metrics import percentiles_ms
 from .newest import Newest
 from .sources.live import Captured, LiveSource
+from .studio import Shown, Studio
 
 CLOCK: Final = Fraction(1, 90000)
 _REMEMBERED: Final = 120
 _LOOK_S: Final = 0.2
 """How long nothing may come until it is looked whether to stop."""
-
-
-class Painter(Protocol):
-    """What paints frames: `stylizer.Stylizer`."""
-
-    def paint(self, frame: Frame) -> Frame:
-        """The painted frame."""
-        ...
-
-    def reset(self) -> None:
-        """Forget the frames before."""
-        ...
 
 
 class Outlet(Protocol):
@@ -76,6 +68,13 @@ class LiveReport:
     frames.
     """
 
+    def __str__(self) -> str:
+        median, high = self.latency_ms
+        return (
+            f"{self.frames} frames, {self.fps:.1f} a second, {self.dropped} dropped, latency "
+            f"{median:.0f} ms (95 %: {high:.0f} ms)"
+        )
+
 
 class _Worker:
     """An outlet on its thread."""
@@ -114,24 +113,32 @@ class Live:
     def __init__(
         self,
         source: LiveSource,
-        painters: Sequence[Callable[[], Painter]],
+        studio: Studio,
         outlets: Sequence[Outlet],
         screen: Screen | None = None,
         say: Callable[[str], None] = lambda _: None,
+        *,
+        fade: float = 0.0,
+        budget: Budget | None = None,
     ) -> None:
-        """`painters` make the painters of the styles, when they are first turned to."""
+        """`fade` is how many seconds one style takes to blend into the next; without a `budget`
+        frames are painted at their own size, however long that takes.
+        """
         self.knobs = Knobs()
         self.on_key: Callable[[str, Knobs], Knobs | None] = lambda _, knobs: knobs
         """Gives the knobs after a key, None to end."""
-        self._source, self._make, self._screen = source, painters, screen
+        self.read_key: Callable[[], str | None] = lambda: None
+        """Gives a key that was pressed elsewhere than in the window."""
+        self.figures = False
+        """Whether the window shows frames a second and latency."""
+        self._source, self._studio, self._screen = source, studio, screen
         self._say = say
-        self._painters: dict[int, Painter] = {}
+        self._fader, self._budget = Fader(fade), budget
         self._newest: Newest[Captured] = Newest()
         self._error: BaseException | None = None
         self._outlets = outlets
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
-        self._frozen: Pixels | None = None
         self._stopping = False
         self.report = LiveReport()
         self.snapshot: Pixels | None = None
@@ -174,8 +181,7 @@ class Live:
                 reader.join()
             for worker in workers:
                 worker.end()
-            for painter in self._painters.values():
-                painter.reset()
+            self._studio.reset()
         if self._error:
             raise self._error
         return self.report
@@ -184,12 +190,16 @@ class Live:
         """End soon; takes no lock, so that a signal's handler may call it."""
         self._stopping = True
 
+    def forgive(self, style: int) -> None:
+        """Try a style again that could not be loaded."""
+        self._studio.forgive(style)
+
     def _warm_up(self) -> None:
         """Let the network set itself up for this size before there is anything to be late for."""
         width, height = self._source.size
-        painter = self._painter(self.knobs.style)
-        painter.paint(Frame(np.zeros((height, width, 3), np.uint8), Fraction(0)))
-        painter.reset()
+        blank = np.zeros((height, width, 3), np.uint8)
+        self._studio.paint(Frame(blank, Fraction(0)), self.knobs)
+        self._studio.reset()
 
     def _read(self) -> None:
         try:
@@ -202,16 +212,7 @@ class Live:
 
     def _show(self, captured: Captured, workers: Sequence[_Worker], begun: float) -> bool:
         """Paint a frame and hand it out; False to end."""
-        knobs = self.knobs
-        source = captured.frame.pixels
-        if knobs.mirror:
-            source = mirrored(source)
-        if not (knobs.freeze and self._frozen is not None):
-            frame = replace(captured.frame, pixels=source)
-            painted = self._painter(knobs.style).paint(frame).pixels
-            self._frozen = finished(source, painted, knobs)
-        shown = self._frozen
-        assert shown is not None
+        shown = self._paint(captured).frame.pixels
         self.snapshot = shown
         # the source's clock may begin anew; that of the outlets may not
         tick = Fraction(round((captured.at - begun) / float(CLOCK))) * CLOCK
@@ -219,18 +220,32 @@ class Live:
             if worker.alive:
                 worker.waiting.put(Frame(shown, max(Fraction(0), tick)))
         self._count(captured.at, begun)
-        key = self._screen.show(shown) if self._screen else None
-        if key:
-            turned = self.on_key(key, knobs)
-            if turned is None:
+        for key in (self._shown_key(shown), self.read_key()):
+            if key and not self._turn(key):
                 return False
-            self.knobs = turned
         return bool(self._screen) or any(worker.alive for worker in workers)
 
-    def _painter(self, style: int) -> Painter:
-        if style not in self._painters:
-            self._painters[style] = self._make[style]()
-        return self._painters[style]
+    def _paint(self, captured: Captured) -> Shown:
+        begun = time.monotonic()
+        knobs = self._fader.step(self.knobs, captured.at, self._studio.ready)
+        if self._budget:
+            self._studio.scale = self._budget.scale
+        shown = self._studio.paint(captured.frame, knobs)
+        if self._budget and not knobs.freeze:
+            self._budget.took(time.monotonic() - begun)
+        return shown
+
+    def _shown_key(self, shown: Pixels) -> str | None:
+        if self._screen is None:
+            return None
+        return self._screen.show(labelled(shown, str(self.report)) if self.figures else shown)
+
+    def _turn(self, key: str) -> bool:
+        turned = self.on_key(key, self.knobs)
+        if turned is None:
+            return False
+        self.knobs = turned
+        return True
 
     def _count(self, at: float, begun: float) -> None:
         now = time.monotonic()

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from .engines import Engine
+from .engines.any_painting import AnyPaintingEngine
 from .errors import InferenceError
 from .frame import Frame, Pixels
+
+_BY_CODE: Final = 0.25
+"""Strength down to which a network that mixes codes does it by itself."""
 
 
 class Stage(Protocol):
@@ -39,6 +43,7 @@ class Stylizer:
         show: Callable[[Frame], Frame] | None = None,
     ) -> None:
         self._engine, self._temporal, self._show = engine, temporal, show
+        self._alpha = engine.alpha if isinstance(engine, AnyPaintingEngine) else 1.0
 
     def push(self, frame: Frame) -> Iterable[Frame]:
         """Take a frame; the painted frames that are ready, which lag behind where the stage looks
@@ -64,6 +69,18 @@ class Stylizer:
         if len(painted) != 1:
             raise ValueError("this stage looks ahead: use push() and finish()")
         return painted[0]
+
+    def strengthen(self, strength: float) -> float:
+        """Have the network itself paint at a strength, 0..1, where it can mix codes of style and
+        photo; the strength at which its painting must then still be laid over the source.
+        """
+        if not isinstance(self._engine, AnyPaintingEngine):
+            return strength
+        alpha = self._alpha * strength
+        if self._engine.alpha != alpha:
+            self._engine.alpha = alpha
+        # its photo is not quite the photo: the last of the way is laid over
+        return min(1.0, strength / _BY_CODE)
 
     def _viewed(self, painted: Iterable[Frame]) -> Iterable[Frame]:
         return map(self._show, painted) if self._show else painted

@@ -4,14 +4,19 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ._arguments import add_engine, add_size, engine_request
-from ._options import parse_rate, parse_share, parse_size
-from .catalogue import DEFAULT_STYLE, find_style
+from ._keyboard import terminal_keys
+from ._looks import Looks, add_look, parse_fade, read_looks, read_masker
+from ._options import parse_rate, parse_size
+from .budget import Budget
+from .catalogue import Style, all_styles
 from .engines.choose import load_engine, usable_cores
 from .errors import SinkOpenError, StylizeError
 from .frame import Extras, Frame, VideoInfo
@@ -23,6 +28,7 @@ from .sinks.images import write_image
 from .sinks.push import PushSink
 from .sinks.window import Window
 from .sources.live import LiveOptions, LiveSource, list_cameras
+from .studio import Studio
 from .stylizer import Stylizer
 from .tiers import stage_for
 from .video import default_threads
@@ -66,33 +72,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--overwrite", action="store_true", help="replace a recording that exists")
     group.add_argument("--seconds", type=float, metavar="N", help="end after so long")
-    look = parser.add_argument_group("look")
-    look.add_argument(
+    add_look(parser)
+    live = parser.add_argument_group("staying live")
+    live.add_argument(
         "--temporal",
         choices=_TIERS,
         default="fast",
         help="how frames are kept steady in time (default: %(default)s)",
     )
-    look.add_argument("--mirror", action="store_true", help="exchange left and right")
-    look.add_argument(
-        "--strength",
-        type=parse_share,
-        default=1.0,
-        metavar="0..1",
-        help="how much of the painting shows (default: 1)",
+    live.add_argument(
+        "--fade",
+        type=parse_fade,
+        default=0.4,
+        metavar="SECONDS",
+        help="how long one style takes to blend into the next (default: %(default)s)",
     )
-    look.add_argument(
-        "--colours",
-        type=parse_share,
-        default=0.0,
-        metavar="0..1",
-        help="how much of the source's colours the painting keeps (default: 0)",
-    )
-    look.add_argument(
-        "--more-styles",
-        default="",
-        metavar="STYLE,…",
-        help="styles that the keys n and p turn to, beside --style",
+    live.add_argument(
+        "--budget",
+        choices=["auto", "off"],
+        default="auto",
+        help="auto paints at a smaller size when the source's rate can't be held otherwise "
+        "(default: %(default)s)",
     )
     add_engine(parser)
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -103,13 +103,17 @@ def run(
     say: Callable[[str], None],
     status: Callable[[str], None] | None,
 ) -> int:
-    """Run until the source ends, a key or Ctrl-C. Raises `StylizeError`s."""
+    """Run until the source ends, a key or Ctrl-C. Raises `StylizeError`s.
+
+    `status` writes the line that is written again and again, an empty one to make room.
+    """
+    if status:
+        say = _over(status, say)
     if options.list_cameras:
         found = list_cameras()
         sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
         return 0
-    names = [options.style or DEFAULT_STYLE, *filter(None, options.more_styles.split(","))]
-    styles = [find_style(name) for name in names]
+    looks = read_looks(options, [] if options.more_styles else _others())
     capture = options.capture_size
     if capture and None in capture:
         raise StylizeError("a camera is asked for both sides: give --capture-size as 1280x720")
@@ -125,7 +129,7 @@ def run(
         ),
         say,
     )
-    engines: list[Any] = []
+    studio: Studio | None = None
     window: Window | None = None
     try:
         say(source.description)
@@ -133,32 +137,42 @@ def run(
         outlets = _outlets(options, source, say)
         if not outlets and window is None:
             raise SinkOpenError("there is nowhere to show it: give --record FILE or --push ADDRESS")
-        threads = options.threads or usable_cores()
-
-        def painter(number: int) -> Stylizer:
-            engine = load_engine(styles[number], engine_request(options))
-            engines.append(engine)
-            say(f"style {styles[number].card.id} by {engine.description}")
-            return Stylizer(engine, stage_for(options.temporal, threads))
-
-        makers = [lambda n=n: painter(n) for n in range(len(styles))]
-        live = Live(source, makers, outlets, window, say=say)
-        live.knobs = Knobs(
-            strength=options.strength, colours=options.colours, mirror=options.mirror
-        )
-        live.on_key = lambda key, knobs: _turn(key, knobs, live, len(styles), say)
-        with _ending(live) as told:
+        studio = _studio(looks, options, say)
+        budget = Budget(float(1 / source.rate), say) if options.budget == "auto" else None
+        live = Live(source, studio, outlets, window, say, fade=options.fade, budget=budget)
+        live.knobs = looks.knobs
+        live.on_key = lambda key, knobs: _turn(key, knobs, live, looks.names, say)
+        with _ending(live) as told, terminal_keys() as live.read_key:
             report = live.run(_Status(status), seconds=options.seconds)
-        say(_summary(report))
+        say(str(report))
         if told:
             raise KeyboardInterrupt
     finally:
         source.close()
         if window:
             window.close()
-        for engine in engines:
-            engine.close()
+        if studio:
+            studio.close()
     return 0
+
+
+def _others() -> list[str]:
+    """The styles of the catalogue that need nothing else to paint."""
+    return [style.card.id for style in all_styles() if style.encoder is None]
+
+
+def _studio(looks: Looks, options: argparse.Namespace, say: Callable[[str], None]) -> Studio:
+    threads = options.threads or usable_cores()
+    request = engine_request(options)
+
+    def painter(style: Style) -> Stylizer:
+        asked = request if style.encoder else replace(request, paintings=())
+        engine = load_engine(style, asked)
+        say(f"style {style.card.id} by {engine.description}")
+        return Stylizer(engine, stage_for(options.temporal, threads))
+
+    makers = [partial(painter, style) for style in looks.styles.values()]
+    return Studio(makers, read_masker(options, say), patient=False, say=say)
 
 
 @contextmanager
@@ -235,18 +249,37 @@ def _outlets(
 
 
 def _turn(
-    key: str, knobs: Knobs, live: Live, styles: int, say: Callable[[str], None]
+    key: str, knobs: Knobs, live: Live, styles: Sequence[str], say: Callable[[str], None]
 ) -> Knobs | None:
     """The knobs after a key; None to end."""
     if key == "q":
         return None
     if key == "h":
         say("; ".join(f"{name} {what}" for name, what in KEYS.items()))
+    if key == "i":
+        live.figures = not live.figures
     if key == "s" and live.snapshot is not None:
         path = Path(time.strftime("stylize-%Y%m%d-%H%M%S.png"))
-        write_image(path, live.snapshot, overwrite=False)
-        say(f"snapshot: {path}")
-    return turned(knobs, key, styles)
+        try:
+            write_image(path, live.snapshot, overwrite=False)
+            say(f"snapshot: {path}")
+        except StylizeError as error:
+            say(str(error))
+    after = turned(knobs, key, len(styles))
+    if after.style != knobs.style:
+        live.forgive(after.style)
+        say(f"style {styles[after.style]}")
+    return after
+
+
+def _over(status: Callable[[str], None], say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says things where the status line stands, which then goes on below."""
+
+    def over(text: str) -> None:
+        status("")
+        say(text)
+
+    return over
 
 
 class _Status:
@@ -260,15 +293,7 @@ class _Status:
         if self._write is None or now - self._last < _STATUS_S:
             return
         self._last = now
-        self._write(_summary(report))
-
-
-def _summary(report: LiveReport) -> str:
-    median, high = report.latency_ms
-    return (
-        f"{report.frames} frames, {report.fps:.1f} a second, {report.dropped} dropped, latency "
-        f"{median:.0f} ms (95 %: {high:.0f} ms)"
-    )
+        self._write(str(report))
 
 
 def terminal_status() -> Callable[[str], None] | None:

@@ -27,7 +27,7 @@ from stylize_video.realtime.errors import (
     SourceReadError,
 )
 from stylize_video.realtime.frame import Frame
-from stylize_video.realtime.knobs import KEYS, Knobs, finished, mirrored, turned
+from stylize_video.realtime.knobs import turned
 from stylize_video.realtime.live import Live
 from stylize_video.realtime.newest import Newest
 from stylize_video.realtime.sinks.push import PushSink
@@ -39,6 +39,7 @@ from stylize_video.realtime.sources.live import (
     list_cameras,
     opening_for,
 )
+from stylize_video.realtime.studio import Studio
 
 SMALL = "test:96x64@50"
 
@@ -225,75 +226,25 @@ def test_cameras_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.splitlines() == (list_cameras() or ["no camera was found"])
 
 
-# --- knobs
-
-
-def picture(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3)).astype(np.uint8)
-
-
-def test_knobs_at_rest_change_nothing() -> None:
-    source, painted = picture(0), picture(1)
-    assert np.array_equal(finished(source, painted, Knobs()), painted)
-    assert np.array_equal(mirrored(mirrored(source)), source)
-
-
-def test_strength_leads_from_source_to_painting() -> None:
-    source, painted = picture(0), picture(1)
-    off = [
-        np.abs(finished(source, painted, Knobs(strength=s)).astype(int) - source).mean()
-        for s in (0.0, 0.3, 0.6, 0.9, 1.0)
-    ]
-    assert off[0] < 0.5
-    assert off == sorted(off)
-    # halfway, fine parts of the two are not both there: no double exposure
-    half = finished(source, painted, Knobs(strength=0.5))
-    assert half.std() < 0.6 * source.std()
-
-
-def test_colours_of_the_source_under_the_paintings_light() -> None:
-    import cv2
-
-    source, painted = np.full((8, 8, 3), (200, 60, 40), np.uint8), picture(1)[:8, :8]
-    kept = finished(source, painted, Knobs(colours=1.0))
-    ours, theirs, mixed = (
-        cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb).astype(int) for p in (painted, source, kept)
-    )
-    inside = (kept.min(-1) > 2) & (kept.max(-1) < 253)  # elsewhere colours had to be clipped
-    assert np.abs(mixed - ours)[..., 0][inside].max() <= 3
-    assert np.abs(mixed - theirs)[..., 1:][inside].max() <= 3
-
-
-def test_a_divider_and_black() -> None:
-    source, painted = picture(0), picture(1)
-    split = finished(source, painted, Knobs(divider=0.5))
-    assert np.array_equal(split[:, :30], source[:, :30])
-    assert np.array_equal(split[:, 34:], painted[:, 34:])
-    assert (split[:, 31:33] == 255).all()
-    assert not finished(source, painted, Knobs(blackout=True)).any()
-
-
-@given(st.text(alphabet="".join(KEYS) + "xyz", max_size=40))
-@settings(max_examples=40, deadline=None)
-def test_any_keys_leave_knobs_in_their_ranges(keys: str) -> None:
-    knobs = Knobs()
-    for key in keys:
-        knobs = turned(knobs, key, 3)
-        assert 0 <= knobs.style < 3
-        assert 0 <= knobs.strength <= 1
-        assert knobs.divider is None or 0 <= knobs.divider <= 1
-
-
 # --- the run
 
 
 class Inverting:
     """Paints negatives."""
 
-    def paint(self, frame: Frame) -> Frame:
-        return replace(frame, pixels=255 - frame.pixels)
+    def push(self, frame: Frame) -> list[Frame]:
+        return [replace(frame, pixels=255 - frame.pixels)]
+
+    def finish(self) -> list[Frame]:
+        return []
+
+    def strengthen(self, strength: float) -> float:
+        return strength
 
     def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
 
@@ -328,7 +279,8 @@ class Keyboard:
 
 def run(outlets: list[Any], screen: Any = None, frames: int = 20, **more: Any) -> Live:
     source = LiveSource(SMALL)
-    live = Live(source, [Inverting, Inverting], outlets, screen, **more)
+    studio = Studio([Inverting, Inverting], patient=False)
+    live = Live(source, studio, outlets, screen, **more)
     live.on_key = lambda key, knobs: None if key == "q" else turned(knobs, key, 2)
     live.run(frames=frames)
     source.close()
@@ -367,12 +319,12 @@ def test_when_the_last_outlet_has_failed_it_is_over() -> None:
 
 def test_a_network_that_fails_ends_everything_and_keeps_the_rest() -> None:
     class Broken(Inverting):
-        def paint(self, frame: Frame) -> Frame:
+        def push(self, frame: Frame) -> list[Frame]:
             raise RuntimeError("out of memory")
 
     source, outlet = LiveSource(SMALL), Kept()
     with pytest.raises(RuntimeError, match="out of memory"):
-        Live(source, [Broken], [outlet]).run()
+        Live(source, Studio([Broken]), [outlet]).run()
     source.close()
     assert outlet.done
 

@@ -1,0 +1,149 @@
+"""The options that set knobs, the same for files and for live pictures, and what they ask for."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ._options import parse_share
+from .catalogue import Style, find_style
+from .knobs import STROKES, KnobError, Knobs, parse_mix
+from .masks import BrightnessMask, Masker, MovementMask, PersonMask, PictureMask
+from .sources.images import read_image
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The styles of a run, and how its knobs stand at first."""
+
+    styles: dict[str, Style]
+    """By the names they were asked for, in order: their numbers are those of the knobs."""
+    knobs: Knobs
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the styles, in order."""
+        return list(self.styles)
+
+
+def add_look(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("look")
+    group.add_argument(
+        "--strength",
+        type=parse_share,
+        default=1.0,
+        metavar="0..1",
+        help="how much of the painting shows (default: 1)",
+    )
+    group.add_argument(
+        "--colours",
+        type=parse_share,
+        default=0.0,
+        metavar="0..1",
+        help="how much of the source's colours the painting keeps (default: 0)",
+    )
+    group.add_argument(
+        "--stroke",
+        type=parse_stroke,
+        metavar="SIZE",
+        help=f"size of strokes against the picture's height, {STROKES[0]:g} to {STROKES[1]:g}: 1 "
+        "is what they are in 720 rows (default: their own size in pixels)",
+    )
+    group.add_argument("--mirror", action="store_true", help="exchange left and right")
+    group.add_argument(
+        "--mix",
+        metavar="STYLE:SHARE,…",
+        help="several styles at once, like starry:0.6,wave:0.4; each costs its own time",
+    )
+    group.add_argument(
+        "--more-styles",
+        default="",
+        metavar="STYLE,…",
+        help="styles to turn to later, beside --style",
+    )
+    group.add_argument(
+        "--mask",
+        metavar="WHAT",
+        help="paint only a part: person (by --person-model, or whatever moves before a still "
+        "camera), luma:LOW..HIGH (brightness, 0 to 255), or a picture, white where to paint",
+    )
+    group.add_argument(
+        "--person-model",
+        type=Path,
+        metavar="FILE",
+        help="an ONNX file that finds people: float RGB in 0..1, NHWC or NCHW, to the probability "
+        "of a person",
+    )
+    group.add_argument(
+        "--outside", action="store_true", help="paint all but the mask: the background"
+    )
+
+
+def parse_stroke(text: str) -> float:
+    """A size of strokes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not STROKES[0] <= value <= STROKES[1]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size of strokes: give {STROKES[0]:g} to {STROKES[1]:g}"
+        )
+    return value
+
+
+def parse_fade(text: str) -> float:
+    """A time in seconds for styles to blend."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time for a fade: give 0 to 60 seconds")
+    return value
+
+
+def read_looks(options: argparse.Namespace, more: Sequence[str] = ()) -> Looks:
+    """The styles and knobs that were asked for. Raises `StyleError`s and `KnobError`.
+
+    `more` names styles beside those of the options.
+    """
+    mixed = [part.rpartition(":")[0] for part in options.mix.split(",")] if options.mix else []
+    named = [*(mixed or [options.style]), *options.more_styles.split(","), *more]
+    styles: dict[str, Style] = {}
+    for name in filter(None, named):
+        styles.setdefault(name, find_style(name))
+    if options.person_model and options.mask != "person":
+        raise KnobError("--person-model goes with --mask person")
+    if options.outside and not options.mask:
+        raise KnobError("--outside goes with a --mask")
+    knobs = Knobs(
+        strength=options.strength,
+        colours=options.colours,
+        stroke=options.stroke,
+        mirror=options.mirror,
+        mask="off" if not options.mask else "outside" if options.outside else "inside",
+    )
+    if options.mix:
+        knobs = replace(knobs, mix=parse_mix(options.mix, list(styles)))
+    return Looks(styles, knobs)
+
+
+def read_masker(options: argparse.Namespace, say: Callable[[str], None]) -> Masker | None:
+    """The mask that was asked for. Raises `StylizeError`s."""
+    what: Any = options.mask
+    if not what:
+        return None
+    if what == "person":
+        if options.person_model:
+            return PersonMask(options.person_model)
+        say("no --person-model: the mask is what moves before a still camera")
+        return MovementMask()
+    if what.startswith("luma:"):
+        low, dots, high = what.removeprefix("luma:").partition("..")
+        try:
+            return BrightnessMask(float(low), float(high if dots else "255"))
+        except ValueError:
+            raise KnobError(f"{what} is no range of brightness: give luma:LOW..HIGH") from None
+    return PictureMask(read_image(Path(what)))

@@ -4,6 +4,7 @@ import argparse
 from fractions import Fraction
 from typing import Any
 
+from ._looks import add_look, add_timeline
 from ._options import (
     parse_count,
     parse_every,
@@ -73,6 +74,8 @@ def add_video(parser: argparse.ArgumentParser) -> None:
         "folder, or - for stdout; by default <stem>_<style>.<ending> beside the input",
     )
     add_temporal(parser)
+    add_look(parser)
+    add_timeline(parser)
     picture = parser.add_argument_group("picture")
     picture.add_argument(
         "--start", type=parse_seconds, metavar="TIME", help="begin here: seconds or H:MM:SS.s"
@@ -125,6 +128,7 @@ def add_image(parser: argparse.ArgumentParser) -> None:
     )
     add_size(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    add_look(parser)
     add_engine(parser)
     add_talk(parser)
 

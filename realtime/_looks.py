@@ -8,9 +8,14 @@ from typing import Any
 
 from ._options import parse_share
 from .catalogue import Style, find_style
+from .cues import Cue, Timeline, named_styles
+from .engines import Engine
+from .engines.choose import EngineRequest, load_engine
+from .errors import StylizeError
 from .knobs import STROKES, KnobError, Knobs, parse_mix
 from .masks import BrightnessMask, Masker, MovementMask, PersonMask, PictureMask
 from .sources.images import read_image
+from .turning import Turning
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,6 @@ def add_look(parser: argparse.ArgumentParser) -> None:
         help="several styles at once, like starry:0.6,wave:0.4; each costs its own time",
     )
     group.add_argument(
-        "--more-styles",
-        default="",
-        metavar="STYLE,…",
-        help="styles to turn to later, beside --style",
-    )
-    group.add_argument(
         "--mask",
         metavar="WHAT",
         help="paint only a part: person (by --person-model, or whatever moves before a still "
@@ -72,11 +71,28 @@ def add_look(parser: argparse.ArgumentParser) -> None:
         "--person-model",
         type=Path,
         metavar="FILE",
-        help="an ONNX file that finds people: float RGB in 0..1, NHWC or NCHW, to the probability "
-        "of a person",
+        help="an ONNX file that finds people: float RGB, NHWC or NCHW, to the probability of a "
+        "person, in one channel or the last of two",
+    )
+    group.add_argument(
+        "--person-values",
+        type=parse_values,
+        default=(0.0, 1.0),
+        metavar="LOW..HIGH",
+        help="what it takes for black and white (default: 0..1)",
     )
     group.add_argument(
         "--outside", action="store_true", help="paint all but the mask: the background"
+    )
+
+
+def add_timeline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE",
+        help='turn knobs at times, by JSON: [{"time": 2.5, "knob": "style", "value": "wave", '
+        '"ramp": 1}, …], in seconds',
     )
 
 
@@ -91,6 +107,18 @@ def parse_stroke(text: str) -> float:
             f"{text!r} is no size of strokes: give {STROKES[0]:g} to {STROKES[1]:g}"
         )
     return value
+
+
+def parse_values(text: str) -> tuple[float, float]:
+    """Two numbers, what black and white become."""
+    low, dots, high = text.partition("..")
+    try:
+        values = float(low), float(high if dots else "")
+    except ValueError:
+        values = 0.0, 0.0
+    if not -1e4 <= values[0] < values[1] <= 1e4:
+        raise argparse.ArgumentTypeError(f"{text!r} are no two values: give LOW..HIGH, like 0..1")
+    return values
 
 
 def parse_fade(text: str) -> float:
@@ -110,7 +138,7 @@ def read_looks(options: argparse.Namespace, more: Sequence[str] = ()) -> Looks:
     `more` names styles beside those of the options.
     """
     mixed = [part.rpartition(":")[0] for part in options.mix.split(",")] if options.mix else []
-    named = [*(mixed or [options.style]), *options.more_styles.split(","), *more]
+    named = [*(mixed or [options.style]), *more]
     styles: dict[str, Style] = {}
     for name in filter(None, named):
         styles.setdefault(name, find_style(name))
@@ -130,6 +158,12 @@ def read_looks(options: argparse.Namespace, more: Sequence[str] = ()) -> Looks:
     return Looks(styles, knobs)
 
 
+def first_style(options: argparse.Namespace) -> Style:
+    """The style that outputs are named after."""
+    first = options.mix.split(",")[0].rpartition(":")[0] if options.mix else options.style
+    return find_style(first)
+
+
 def read_masker(options: argparse.Namespace, say: Callable[[str], None]) -> Masker | None:
     """The mask that was asked for. Raises `StylizeError`s."""
     what: Any = options.mask
@@ -137,7 +171,7 @@ def read_masker(options: argparse.Namespace, say: Callable[[str], None]) -> Mask
         return None
     if what == "person":
         if options.person_model:
-            return PersonMask(options.person_model)
+            return PersonMask(options.person_model, options.person_values)
         say("no --person-model: the mask is what moves before a still camera")
         return MovementMask()
     if what.startswith("luma:"):
@@ -147,3 +181,33 @@ def read_masker(options: argparse.Namespace, say: Callable[[str], None]) -> Mask
         except ValueError:
             raise KnobError(f"{what} is no range of brightness: give luma:LOW..HIGH") from None
     return PictureMask(read_image(Path(what)))
+
+
+def load_turning(
+    options: argparse.Namespace,
+    cues: Sequence[Cue],
+    request: EngineRequest,
+    say: Callable[[str], None],
+) -> tuple[Engine, Turning | None]:
+    """The engine of the first style, and what is turned beside it, None for nothing.
+
+    Raises `StylizeError`s. The caller closes the engines.
+    """
+    looks = read_looks(options, named_styles(cues))
+    timeline = Timeline(looks.knobs, cues, looks.names)
+    masker = read_masker(options, say)
+    engines: dict[int, Engine] = {}
+    try:
+        for number in sorted(timeline.styles):
+            engines[number] = load_one(list(looks.styles.values())[number], request)
+    except StylizeError:
+        for engine in engines.values():
+            engine.close()
+        raise
+    first = engines[min(engines)]
+    return first, None if timeline.at_rest else Turning(timeline, engines, masker)
+
+
+def load_one(style: Style, request: EngineRequest) -> Engine:
+    """The engine of one of several styles: paintings are for those that take any."""
+    return load_engine(style, request if style.encoder else replace(request, paintings=()))

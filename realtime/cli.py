@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +27,15 @@ from ._arguments import (
 )
 from ._console import ProgressBar, stderr_console
 from ._gallery import write_gallery
-from .catalogue import Style, all_styles, find_style
+from ._looks import first_style, load_turning
+from .catalogue import Style, all_styles
+from .cues import read_cues
 from .engines import Engine
-from .engines.choose import load_engine
 from .errors import MissingDependency, StylizeError
 from .frame import VideoInfo
 from .image import paint_image
 from .pipeline import Report
+from .turning import paint_turned
 from .video import (
     Result,
     jobs,
@@ -148,10 +151,14 @@ def _run_export(arguments: list[str]) -> int:
 def _video(options: argparse.Namespace) -> int:
     console = stderr_console()
     say = _Speaker(console, quiet=options.quiet)
-    style = find_style(options.style)
+    style = first_style(options)
     settings = video_settings(options)
     work = jobs(options.input, options.output, style)
-    engine = load_engine(style, engine_request(options))
+    cues = read_cues(options.timeline) if options.timeline else []
+    engine, turning = load_turning(options, cues, engine_request(options), say.line)
+    if turning and settings.show:
+        raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
+    settings = replace(settings, turning=turning)
     results: list[Result] = []
     failures: list[dict[str, str]] = []
     watcher = _JobWatcher(ProgressBar(console, quiet=options.quiet), say, style, engine)
@@ -172,7 +179,8 @@ def _video(options: argparse.Namespace) -> int:
                 say.line(notice)
             say.summary(result)
     finally:
-        engine.close()
+        for loaded in turning.engines.values() if turning else [engine]:
+            loaded.close()
     if options.json:
         document = {
             "style": style.card.id,
@@ -186,15 +194,16 @@ def _video(options: argparse.Namespace) -> int:
 
 def _image(options: argparse.Namespace) -> int:
     say = _Speaker(stderr_console(), quiet=options.quiet)
-    style = find_style(options.style)
-    engine = load_engine(style, engine_request(options))
+    style = first_style(options)
+    engine, turning = load_turning(options, [], engine_request(options), say.line)
     say.line(f"style {style.card.id} by {engine.description}")
+    still = partial(paint_turned, turning) if turning else engine.paint
     try:
         output, notices = paint_image(
             options.input,
             options.output,
             style,
-            engine,
+            still,
             resize=options.size,
             overwrite=options.overwrite,
             max_pixels=options.max_pixels,
@@ -202,7 +211,8 @@ def _image(options: argparse.Namespace) -> int:
     finally:
         for notice in engine.notices:
             say.line(notice)
-        engine.close()
+        for loaded in turning.engines.values() if turning else [engine]:
+            loaded.close()
     for notice in notices:
         say.line(notice)
     say.line(f"painted {output}")

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ _LONGEST_S: Final = 1e7
 class Cue:
     """One knob, at one time."""
 
-    time: float
+    time: Fraction
     """When it begins to turn, in seconds of the output."""
     knob: str
     value: Any
@@ -46,9 +45,9 @@ class Timeline:
             self._states.append(set_knob(self._states[-1], cue.knob, cue.value, styles))
 
     @property
-    def changes_styles(self) -> bool:
-        """Whether more than one style, or one mix, is ever shown."""
-        return any(a.shares != b.shares for a, b in pairwise(self._states))
+    def at_rest(self) -> bool:
+        """Whether nothing is ever turned."""
+        return self._states == [Knobs()]
 
     @property
     def styles(self) -> set[int]:
@@ -61,7 +60,7 @@ class Timeline:
         for cue, after in zip(self._cues, self._states[1:], strict=True):
             if cue.time > time:
                 break
-            done = min(1.0, (float(time) - cue.time) / cue.ramp) if cue.ramp else 1.0
+            done = min(1.0, float(time - cue.time) / cue.ramp) if cue.ramp else 1.0
             knobs = _between(knobs, after, cue.knob, done)
         return knobs
 
@@ -81,6 +80,19 @@ def _between(before: Knobs, after: Knobs, knob: str, done: float) -> Knobs:
     if done < 1:
         value = (1 - done) * getattr(before, knob) + done * value
     return replace(before, **{knob: value})
+
+
+def named_styles(cues: Sequence[Cue]) -> list[str]:
+    """The names of styles that cues speak of, which need not exist."""
+    names: list[str] = []
+    for cue in cues:
+        if cue.knob == "style" and isinstance(cue.value, str):
+            names.append(cue.value)
+        elif cue.knob == "mix" and isinstance(cue.value, Mapping):
+            names.extend(map(str, cue.value))
+        elif cue.knob == "mix" and isinstance(cue.value, str):
+            names.extend(part.rpartition(":")[0] for part in cue.value.split(","))
+    return [name for name in names if name not in ("next", "previous")]
 
 
 def read_cues(path: Path) -> list[Cue]:
@@ -109,4 +121,5 @@ def _cue(entry: Any, number: int, path: Path) -> Cue:
             raise SourceOpenError(f"{where}: {name} {value!r} is no time in seconds from 0 up")
     if not isinstance(entry["knob"], str):
         raise SourceOpenError(f"{where}: {entry['knob']!r} is no knob")
-    return Cue(float(times["time"]), entry["knob"], entry["value"], float(times["ramp"]))
+    # by its decimals: as a float 0.4 is after the frame at 2/5 of a second
+    return Cue(Fraction(str(times["time"])), entry["knob"], entry["value"], float(times["ramp"]))

@@ -1,11 +1,11 @@
 """Paints still pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from .catalogue import Style
-from .engines import Engine
 from .errors import SinkOpenError
-from .frame import scaled_size
+from .frame import Pixels, scaled_size
 from .sinks.images import STILL_SUFFIXES, check_suffix, write_image
 from .sources._pixels import PixelReader
 from .sources.images import read_image
@@ -15,13 +15,13 @@ def paint_image(
     source: str,
     target: str | None,
     style: Style,
-    engine: Engine,
+    paint: Callable[[Pixels], Pixels],
     *,
     resize: tuple[int | None, int | None] = (None, None),
     overwrite: bool = False,
     max_pixels: int,
 ) -> tuple[str, list[str]]:
-    """Paint one picture; returns the name of the painted one and notices.
+    """Paint one picture by `paint`, RGB (H, W, 3) uint8; returns the new one's name and notices.
 
     Without a target it is ``<stem>_<style>`` beside the input, PNG where the input's format is not
     written. Raises `SourceOpenError`, `SinkOpenError`, `SinkWriteError` or `InferenceError`.
@@ -40,5 +40,5 @@ def paint_image(
     size = scaled_size(pixels.shape[1], pixels.shape[0], resize)
     if size != (pixels.shape[1], pixels.shape[0]):
         pixels = read_image(path, reader=PixelReader(size), max_pixels=max_pixels)
-    write_image(output, engine.paint(pixels), overwrite=overwrite)
+    write_image(output, paint(pixels), overwrite=overwrite)
     return str(output), list(reader.notices)

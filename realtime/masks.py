@@ -110,13 +110,15 @@ class MovementMask:
 class PersonMask:
     """People, by a segmentation network that the user supplies as an ONNX file.
 
-    The network takes one float picture, RGB in 0..1, NHWC or NCHW, and puts out the probability of
-    a person for each pixel, in one channel or in the last of two. MediaPipe's selfie segmentation
-    is one.
+    The network takes one float picture, RGB, NHWC or NCHW, and puts out the probability of a person
+    for each pixel, in one channel or in the last of two. MediaPipe's selfie segmentation is one.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, values: tuple[float, float] = (0.0, 1.0), threads: int = 1
+    ) -> None:
+        """`values` are what black and white become for the network. Raises `StyleError`s."""
+        self._path, self._values = path, values
         self._runner, self._shape, self._first = _open(path, threads)
         self._last: NDArray[np.float32] | None = None
 
@@ -125,7 +127,9 @@ class PersonMask:
         height, width = pixels.shape[:2]
         rows, columns = self._shape
         small: Any = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        tensor = small.astype(np.float32)[None] / 255  # (1, h, w, 3)
+        black, white = self._values
+        scaled = small * np.float32((white - black) / 255) + np.float32(black)
+        tensor = scaled[None]  # (1, h, w, 3)
         if self._first:
             tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))  # (1, 3, h, w)
         try:

@@ -25,8 +25,6 @@ _ROWS: Final = 720
 """Height of the picture in which strokes of size 1 are what they are in pixels."""
 _SHORTEST: Final = 64
 _ZERO: Final = Fraction(0)
-_MOST_LOADED: Final = 4
-"""Styles whose networks stay in memory."""
 
 
 class Painter(Protocol):
@@ -87,22 +85,26 @@ class Studio:
         masker: Masker | None = None,
         *,
         patient: bool = True,
+        most_loaded: int = 4,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`makers` give the painter of each style, by its number."""
+        """`makers` give the painter of each style, by its number; those of `most_loaded` styles
+        stay in memory.
+        """
         self._makers, self._masker, self._patient, self._say = makers, masker, patient, say
+        self._most_loaded = most_loaded
         self.scale = 1.0
         """By how much frames are scaled for painting, beside what strokes ask for: what a budget of
         time turns.
         """
-        self._painters: dict[int, Painter] = {}
-        self._used: list[int] = []
+        self._painters: dict[int, Painter] = {}  # in the order they were needed last
         self._lock = threading.Lock()
         self._loading: threading.Thread | None = None
         self._failed: set[int] = set()
         self._shares: dict[int, float] = {}
         self._waiting: deque[_Waiting] = deque()
         self._done: dict[int, deque[Frame]] = {}
+        self._showing: set[int] = set()
         self._frozen: Shown | None = None
         self._size = (0, 0)
 
@@ -130,15 +132,17 @@ class Studio:
             self._done.setdefault(style, deque()).extend(painter.push(small))
         turned = replace(knobs, mix=tuple(shares.items()), strength=min(1.0, left))
         self._waiting.append(_Waiting(frame, turned, mask))
-        for style in [style for style in self._done if style not in shares]:
-            self._painters[style].reset()  # its past would be that of another moment
-            del self._done[style]
+        for style in self._showing - set(shares):
+            # what it holds back is still to be shown; later its past would be another moment's
+            self._done[style].extend(self._painters[style].finish())
+            self._painters[style].reset()
+        self._showing = set(shares)
         yield from self._finished()
 
     def finish(self) -> Iterator[Shown]:
         """The frames still held back, when no more will come."""
-        for style, done in self._done.items():
-            done.extend(self._painters[style].finish())
+        for style in self._showing:
+            self._done[style].extend(self._painters[style].finish())
         yield from self._finished()
 
     def paint(self, frame: Frame, knobs: Knobs) -> Shown:
@@ -175,6 +179,7 @@ class Studio:
             self._masker.reset()
         self._waiting.clear()
         self._done.clear()
+        self._showing.clear()
         self._frozen = None
 
     def close(self) -> None:
@@ -253,19 +258,17 @@ class Studio:
         if len(there) < len(wanted):
             there = self._shares
         self._shares = there
-        with self._lock:
-            for style in there:
-                if style in self._used:
-                    self._used.remove(style)
-                self._used.append(style)
-            self._forget_the_oldest()
+        self._forget_the_oldest({*there, *wanted})
         return there
 
-    def _forget_the_oldest(self) -> None:
-        while len(self._used) > _MOST_LOADED and self._used[0] not in self._shares:
-            oldest = self._used.pop(0)
-            self._painters.pop(oldest).close()
-            self._done.pop(oldest, None)
+    def _forget_the_oldest(self, needed: set[int]) -> None:
+        with self._lock:
+            for style in needed & set(self._painters):
+                self._painters[style] = self._painters.pop(style)  # the latest come last
+            spare = [style for style in self._painters if style not in needed]
+            for style in spare[: max(0, len(self._painters) - self._most_loaded)]:
+                self._painters.pop(style).close()
+                self._done.pop(style, None)
 
     def _load(self, style: int) -> None:
         if style not in self._painters:

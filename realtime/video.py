@@ -26,6 +26,7 @@ from .sources.file import FileOptions, FileSource
 from .sources.images import IMAGE_SUFFIXES, ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
 from .tiers import Tier, stage_for
+from .turning import TurnedPainter, Turning
 
 STDIO: Final = "-"
 PIPES: Final = {
@@ -72,6 +73,8 @@ class VideoSettings:
     """How much of the past a tier carries on, as a share of what it usually does, 0..1."""
     show: View | None = None
     """Look into the temporal stage in place of the painting."""
+    turning: Turning | None = None
+    """The knobs over time; None to paint in one style as it is."""
 
 
 @dataclass
@@ -146,13 +149,10 @@ def paint_video(
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
     source = _open_source(source_name, settings)
-    threads = settings.threads or usable_cores()
-    stage = stage_for(settings.temporal, threads, settings.consistency, settings.paint_every)
-    show = Peephole(stage, settings.show) if settings.show and stage else None
-    stylizer = Stylizer(engine, stage, show)
+    painter = _painter(engine, settings)
     try:
         sink = _open_sink(target_name, source, settings)
-        pipeline = Pipeline(source, stylizer, sink)
+        pipeline = Pipeline(source, painter, sink)
         if watcher:
             watcher.begin(source.info, target_name)
         try:
@@ -164,8 +164,20 @@ def paint_video(
         notices = [*source.notices, *sink.notices]
         return Result(source_name, pipeline.report, notices, source.info, peak_memory_mb())
     finally:
-        stylizer.reset()
+        painter.reset()
         source.close()
+
+
+def _painter(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainter:
+    """What paints one file from its first frame on."""
+    threads = settings.threads or usable_cores()
+
+    def stylizer(engine: Engine) -> Stylizer:
+        stage = stage_for(settings.temporal, threads, settings.consistency, settings.paint_every)
+        show = Peephole(stage, settings.show) if settings.show and stage else None
+        return Stylizer(engine, stage, show)
+
+    return TurnedPainter(settings.turning, stylizer) if settings.turning else stylizer(engine)
 
 
 def parse_raw(text: str) -> Mapping[str, str]:

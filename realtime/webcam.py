@@ -6,18 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ._arguments import add_engine, add_size, engine_request
 from ._keyboard import terminal_keys
-from ._looks import Looks, add_look, parse_fade, read_looks, read_masker
+from ._looks import Looks, add_look, load_one, parse_fade, read_looks, read_masker
 from ._options import parse_rate, parse_size
 from .budget import Budget
 from .catalogue import Style, all_styles
-from .engines.choose import load_engine, usable_cores
+from .engines.choose import usable_cores
 from .errors import SinkOpenError, StylizeError
 from .frame import Extras, Frame, VideoInfo
 from .knobs import KEYS, Knobs, turned
@@ -73,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace a recording that exists")
     group.add_argument("--seconds", type=float, metavar="N", help="end after so long")
     add_look(parser)
+    parser.add_argument(
+        "--more-styles",
+        default="",
+        metavar="STYLE,…",
+        help="styles to turn to later, beside --style (default: all of the catalogue)",
+    )
     live = parser.add_argument_group("staying live")
     live.add_argument(
         "--temporal",
@@ -113,7 +118,9 @@ def run(
         found = list_cameras()
         sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
         return 0
-    looks = read_looks(options, [] if options.more_styles else _others())
+    looks = read_looks(
+        options, options.more_styles.split(",") if options.more_styles else _others()
+    )
     capture = options.capture_size
     if capture and None in capture:
         raise StylizeError("a camera is asked for both sides: give --capture-size as 1280x720")
@@ -166,8 +173,7 @@ def _studio(looks: Looks, options: argparse.Namespace, say: Callable[[str], None
     request = engine_request(options)
 
     def painter(style: Style) -> Stylizer:
-        asked = request if style.encoder else replace(request, paintings=())
-        engine = load_engine(style, asked)
+        engine = load_one(style, request)
         say(f"style {style.card.id} by {engine.description}")
         return Stylizer(engine, stage_for(options.temporal, threads))
 

@@ -35,13 +35,14 @@ ALLOWED = {
         "synthflow": {"warp"},
         "stylizer": {"engines"},
         "pipeline": {"channel", "sinks", "sources"},
-        "image": {"catalogue", "engines", "sinks", "sources"},
+        "image": {"catalogue", "sinks", "sources"},
         "video": {
             "catalogue", "engines", "keyframes", "metrics", "peephole", "pipeline", "sinks",
-            "sources", "stylizer", "tiers",
+            "sources", "stylizer", "tiers", "turning",
         },
         "_arguments": {
-            "_options", "catalogue", "engines", "peephole", "sinks", "sources", "tiers", "video",
+            "_looks", "_options", "catalogue", "engines", "peephole", "sinks", "sources", "tiers",
+            "video",
         },
         "newest": set(),
         "knobs": set(),
@@ -55,7 +56,10 @@ ALLOWED = {
             "budget", "fader", "finish", "knobs", "metrics", "newest", "sources", "studio",
         },
         "_keyboard": set(),
-        "_looks": {"_options", "catalogue", "knobs", "masks", "sources"},
+        "turning": {"cues", "engines", "masks", "studio", "stylizer"},
+        "_looks": {
+            "_options", "catalogue", "cues", "engines", "knobs", "masks", "sources", "turning",
+        },
         "webcam": {
             "_arguments", "_keyboard", "_looks", "_options", "budget", "catalogue", "engines",
             "knobs", "live", "sinks", "sources", "studio", "stylizer", "tiers", "video",
@@ -73,8 +77,9 @@ ALLOWED = {
             "synthflow", "tiers",
         },
         "cli": {
-            "_arguments", "_console", "_export_tensorrt", "_gallery", "bench", "bench_temporal",
-            "catalogue", "engines", "image", "pipeline", "video", "webcam",
+            "_arguments", "_console", "_export_tensorrt", "_gallery", "_looks", "bench",
+            "bench_temporal", "catalogue", "cues", "engines", "image", "pipeline", "turning",
+            "video", "webcam",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

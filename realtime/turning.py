@@ -1,0 +1,55 @@
+"""Paints a file's frames as its knobs stand at their time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+
+from .cues import Timeline
+from .engines import Engine
+from .frame import Frame, Pixels
+from .masks import Masker
+from .studio import Studio
+from .stylizer import Stylizer
+
+
+@dataclass(frozen=True)
+class Turning:
+    """Everything that is turned while a file is painted."""
+
+    timeline: Timeline
+    engines: Mapping[int, Engine]
+    """The engines of all styles that are ever shown, by their numbers."""
+    masker: Masker | None = None
+
+
+class TurnedPainter:
+    """Paints frames of one file, one after another; engines stay open."""
+
+    def __init__(self, turning: Turning, stylizer: Callable[[Engine], Stylizer]) -> None:
+        """`stylizer` puts a temporal stage of its own behind an engine."""
+        self._timeline = turning.timeline
+        styles = range(max(turning.engines) + 1)
+        makers = [partial(lambda n: stylizer(turning.engines[n]), n) for n in styles]
+        self._studio = Studio(makers, turning.masker, most_loaded=len(makers))
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        """Take a frame; those that are ready, in order."""
+        for shown in self._studio.push(frame, self._timeline.at(frame.pts)):
+            yield shown.frame
+
+    def finish(self) -> Iterator[Frame]:
+        """The frames still held back."""
+        for shown in self._studio.finish():
+            yield shown.frame
+
+    def reset(self) -> None:
+        """Forget the frames before."""
+        self._studio.reset()
+
+
+def paint_turned(turning: Turning, pixels: Pixels) -> Pixels:
+    """A still picture, RGB (H, W, 3) uint8, painted as the knobs stand at the start."""
+    painter = TurnedPainter(turning, Stylizer)
+    (shown,) = painter.push(Frame(pixels, Fraction(0)))
+    return shown.pixels

@@ -1,0 +1,330 @@
+"""The studio: frames painted as knobs say, over styles that load, blend and fail."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stylize_video.realtime.budget import SCALES, Budget
+from stylize_video.realtime.catalogue import find_style
+from stylize_video.realtime.engines.choose import EngineRequest, load_engine
+from stylize_video.realtime.errors import StyleCorrupt
+from stylize_video.realtime.fader import Fader
+from stylize_video.realtime.frame import Frame
+from stylize_video.realtime.knobs import Knobs
+from stylize_video.realtime.masks import BrightnessMask
+from stylize_video.realtime.studio import Studio
+from stylize_video.realtime.stylizer import Stylizer
+
+
+class Flat:
+    """Paints everything in one colour, `lag` frames late."""
+
+    def __init__(self, level: int, lag: int = 0) -> None:
+        self.level, self.lag, self.sizes, self.closed = level, lag, [], False
+        self._held: list[Frame] = []
+
+    def push(self, frame: Frame) -> list[Frame]:
+        self.sizes.append(frame.pixels.shape[:2])
+        self._held.append(replace(frame, pixels=np.full_like(frame.pixels, self.level)))
+        ready = self._held[: max(0, len(self._held) - self.lag)]
+        self._held = self._held[len(ready) :]
+        return ready
+
+    def finish(self) -> list[Frame]:
+        held, self._held = self._held, []
+        return held
+
+    def strengthen(self, strength: float) -> float:
+        return strength
+
+    def reset(self) -> None:
+        self._held = []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def frame(number: int = 0, level: int = 100, size: tuple[int, int] = (64, 96)) -> Frame:
+    return Frame(np.full((*size, 3), level, np.uint8), Fraction(number, 25))
+
+
+def level(shown: object) -> int:
+    return int(shown.frame.pixels[5, 5, 0])  # type: ignore[attr-defined]
+
+
+def test_styles_mix_by_their_shares() -> None:
+    studio = Studio([lambda: Flat(0), lambda: Flat(200)])
+    assert level(studio.paint(frame(), Knobs(mix=((0, 0.25), (1, 0.75))))) == 150
+    assert level(studio.paint(frame(), Knobs(style=1))) == 200
+    studio.close()
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_every_frame_comes_out_once_in_order_over_switches(lag: int) -> None:
+    studio = Studio([lambda: Flat(50, lag), lambda: Flat(150, lag)])
+    knobs = [Knobs()] * 5 + [Knobs(mix=((0, 0.5), (1, 0.5)))] * 4 + [Knobs(style=1)] * 5
+    shown = [s for n, k in enumerate(knobs) for s in studio.push(frame(n), k)]
+    shown += list(studio.finish())
+    assert [s.frame.pts for s in shown] == [Fraction(n, 25) for n in range(14)]
+    assert [level(s) for s in shown] == [50] * 5 + [100] * 4 + [150] * 5
+
+
+def test_knobs_count_at_the_frames_they_were_turned_at() -> None:
+    studio = Studio([lambda: Flat(50, 4)])
+    knobs = [Knobs(blackout=n == 3) for n in range(8)]
+    shown = [s for n, k in enumerate(knobs) for s in studio.push(frame(n), k)]
+    shown += list(studio.finish())
+    assert [level(s) for s in shown] == [50, 50, 50, 0, 50, 50, 50, 50]
+
+
+@given(st.integers(20, 1200), st.integers(20, 1200), st.sampled_from([0.25, 1.0, 1.7, 4.0]))
+@settings(max_examples=40, deadline=None)
+def test_strokes_are_of_one_size_whatever_the_picture(
+    height: int, width: int, stroke: float
+) -> None:
+    painter = Flat(50)
+    studio = Studio([lambda: painter])
+    shown = studio.paint(frame(size=(height, width)), Knobs(stroke=stroke))
+    assert shown.frame.pixels.shape == (height, width, 3)
+    rows, columns = painter.sizes[0]
+    if min(height, width) * 720 / stroke / height >= 64:
+        assert abs(rows - 720 / stroke) <= 1
+        assert abs(columns / rows - width / height) < 2.2 / rows * max(1, width / height)
+
+
+def test_a_budget_scales_what_is_painted_and_not_what_is_shown() -> None:
+    painter = Flat(50)
+    studio = Studio([lambda: painter])
+    studio.scale = 0.5
+    shown = studio.paint(frame(size=(200, 400)), Knobs())
+    assert painter.sizes == [(100, 200)]
+    assert shown.frame.pixels.shape == (200, 400, 3)
+
+
+def test_freezing_holds_the_picture_and_thaws() -> None:
+    studio = Studio([lambda: Flat(50)])
+    for n, (source, knobs, wanted) in enumerate(
+        [
+            (10, Knobs(strength=0.0), 10),
+            (20, Knobs(strength=0.0, freeze=True), 10),
+            (30, Knobs(strength=0.0, freeze=True), 10),
+            (40, Knobs(strength=0.0), 40),
+        ]
+    ):
+        shown = studio.paint(frame(n, source), knobs)
+        assert level(shown) == wanted
+        assert shown.frame.pts == Fraction(n, 25)
+
+
+def test_alpha_is_mask_times_strength() -> None:
+    studio = Studio([lambda: Flat(50)], BrightnessMask(128, 255))
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 48:] = 200
+    shown = studio.paint(Frame(picture, Fraction(0)), Knobs(mask="inside"))
+    assert (shown.alpha[:, :48] == 0).all()
+    assert (shown.alpha[:, 48:] == 255).all()
+    assert (shown.frame.pixels[:, :48] == 0).all()
+    assert (shown.frame.pixels[:, 48:] == 50).all()
+    assert (shown.painted == 50).all()
+    half = studio.paint(Frame(picture, Fraction(0)), Knobs(mask="outside", strength=0.5))
+    assert (half.alpha[:, :48] == 128).all()
+    assert (half.alpha[:, 48:] == 0).all()
+
+
+# --- loading
+
+
+def test_a_live_studio_goes_on_until_a_style_is_loaded() -> None:
+    gate = threading.Event()
+
+    def slow() -> Flat:
+        assert gate.wait(10)
+        return Flat(200)
+
+    studio = Studio([lambda: Flat(50), slow], patient=False)
+    assert level(studio.paint(frame(0), Knobs())) == 50
+    for n in range(5):
+        assert level(studio.paint(frame(n), Knobs(style=1))) == 50
+    gate.set()
+    until = time.monotonic() + 10
+    while level(studio.paint(frame(9), Knobs(style=1))) == 50:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert level(studio.paint(frame(9), Knobs(style=1))) == 200
+    studio.close()
+
+
+def test_a_style_that_cant_be_loaded_leaves_the_one_before() -> None:
+    said: list[str] = []
+    tries: list[int] = []
+
+    def broken() -> Flat:
+        tries.append(1)
+        raise StyleCorrupt("the file is gone")
+
+    studio = Studio([lambda: Flat(50), broken], patient=False, say=said.append)
+    studio.paint(frame(), Knobs())
+    for _ in range(50):
+        assert level(studio.paint(frame(), Knobs(style=1))) == 50
+        time.sleep(0.002)
+    assert said == ["the file is gone; the style before stays"]
+    studio.forgive(1)
+    for _ in range(50):
+        studio.paint(frame(), Knobs(style=1))
+        time.sleep(0.002)
+    assert len(tries) == 2
+    studio.close()
+
+
+def test_patient_studios_wait_and_raise() -> None:
+    def broken() -> Flat:
+        raise StyleCorrupt("the file is gone")
+
+    studio = Studio([lambda: Flat(50), broken])
+    studio.paint(frame(), Knobs())
+    with pytest.raises(StyleCorrupt):
+        studio.paint(frame(), Knobs(style=1))
+
+
+def test_a_thousand_switches_keep_few_networks_and_every_picture() -> None:
+    made: list[Flat] = []
+
+    def maker(number: int) -> Callable[[], Flat]:
+        def make() -> Flat:
+            made.append(Flat(10 * number + 10))
+            return made[-1]
+
+        return make
+
+    studio = Studio([maker(n) for n in range(9)], patient=False)
+    random = np.random.default_rng(0)
+    before = threading.active_count()
+    shown = []
+    for n in range(1000):
+        shown.append(level(studio.paint(frame(n), Knobs(style=int(random.integers(9))))))
+        assert sum(not painter.closed for painter in made) <= 6
+    assert set(shown) <= {10 * n + 10 for n in range(9)}
+    assert len(set(shown)) > 4
+    studio.close()
+    assert all(painter.closed for painter in made)
+    assert threading.active_count() <= before
+
+
+# --- blending
+
+
+def always(_: int) -> bool:
+    return True
+
+
+def test_styles_blend_over_the_time_of_a_fade() -> None:
+    fader = Fader(1.0)
+    fader.step(Knobs(), 0.0, always)
+    steps = [fader.step(Knobs(style=1), 0.1 * n, always).shares for n in range(1, 12)]
+    assert [round(s.get(1, 0.0), 3) for s in steps[:4]] == [0.1, 0.2, 0.3, 0.4]
+    assert steps[-1] == {1: 1.0}
+
+
+def test_a_fade_waits_for_the_network_and_turns_back_midway() -> None:
+    fader = Fader(1.0)
+    fader.step(Knobs(), 0.0, always)
+    assert fader.step(Knobs(style=1), 5.0, lambda _: False).shares == {0: 1.0}
+    assert fader.step(Knobs(style=1), 5.1, always).shares == pytest.approx({0: 0.9, 1: 0.1})
+    assert fader.step(Knobs(style=0), 5.2, always).shares == pytest.approx({0: 1.0})
+    # a source that stood still for long does not make it jump
+    assert fader.step(Knobs(style=2), 99.0, always).shares == pytest.approx({0: 0.8, 2: 0.2})
+
+
+def test_without_a_fade_it_turns_at_once() -> None:
+    fader = Fader(0.0)
+    fader.step(Knobs(), 0.0, always)
+    assert fader.step(Knobs(style=1), 0.001, always).shares == {1: 1.0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.5)), max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_shares_in_a_fade_sum_to_one(steps: list[tuple[int, float]]) -> None:
+    fader, now = Fader(0.7), 0.0
+    for style, elapsed in steps:
+        now += elapsed
+        shares = fader.step(Knobs(style=style), now, always).shares
+        assert sum(shares.values()) == pytest.approx(1)
+        assert min(shares.values()) > 0
+
+
+# --- time
+
+
+def spend(budget: Budget, cost: float, frames: int) -> Iterator[float]:
+    """Painting that takes `cost` seconds at full size, less by the pixels that are left out."""
+    for _ in range(frames):
+        budget.took(cost * budget.scale**2)
+        yield budget.scale
+
+
+def test_a_budget_gets_smaller_once_and_stays() -> None:
+    said: list[str] = []
+    budget = Budget(1 / 30, said.append)
+    scales = list(spend(budget, 0.05, 3000))
+    assert scales[0] == 1.0
+    assert scales[-1] ** 2 * 0.05 < 1 / 30
+    changes = sum(a != b for a, b in pairwise(scales))
+    assert changes == len(said) == 1
+    assert "frames are now painted at 70% of their size" in said[0]
+
+
+def test_a_budget_comes_back_slowly_when_there_is_time() -> None:
+    budget = Budget(1 / 30)
+    list(spend(budget, 0.2, 100))
+    assert budget.scale == SCALES[-1]
+    scales = list(spend(budget, 0.01, 2000))
+    assert scales[120] == SCALES[-1]
+    assert scales[-1] == 1.0
+
+
+def test_a_hiccup_changes_nothing() -> None:
+    budget = Budget(1 / 30)
+    for n in range(900):
+        budget.took(0.4 if n % 10 == 0 else 0.02)
+    assert budget.scale == 1.0
+
+
+# --- with real networks
+
+
+def test_strokes_keep_their_size_from_360_to_1080_rows() -> None:
+    """Where the energy of what is painted lies, in waves to a picture, by real networks."""
+
+    def centroid(rows: int, knobs: Knobs) -> float:
+        columns = rows * 16 // 9
+        wide = cv2.resize(scene, (columns, rows), interpolation=cv2.INTER_AREA)
+        shown = studio.paint(Frame(wide, Fraction(0)), knobs).frame.pixels
+        grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (640, 360), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = small[52:308, 192:448] * np.outer(np.hanning(256), np.hanning(256))
+        power = np.abs(np.fft.rfft2(small - small.mean())) ** 2
+        waves = np.hypot(np.fft.fftfreq(256)[:, None] * 256, np.fft.rfftfreq(256) * 256)
+        band = (waves > 12) & (waves < 128)
+        return float((waves * power)[band].sum() / power[band].sum())
+
+    ramp = np.linspace(40, 200, 1920, dtype=np.float32)
+    scene = np.repeat(np.repeat(ramp[None, :, None], 1080, 0), 3, 2).astype(np.uint8)
+    cv2.circle(scene, (960, 540), 300, (180, 120, 60), -1)  # type: ignore[call-overload]
+    engine = load_engine(find_style("starry"), EngineRequest(engine="cpu"))
+    studio = Studio([lambda: Stylizer(engine)])
+    fixed = [centroid(rows, Knobs(stroke=1.0)) for rows in (360, 1080)]
+    free = [centroid(rows, Knobs()) for rows in (360, 1080)]
+    larger = centroid(360, Knobs(stroke=2.0))
+    studio.close()
+    assert abs(fixed[1] / fixed[0] - 1) < 0.05
+    assert abs(free[1] / free[0] - 1) > 2 * abs(fixed[1] / fixed[0] - 1)
+    assert larger < fixed[0]

@@ -1,5 +1,6 @@
 """From a frame and its painting to what is shown: pure functions of pictures."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import cv2
@@ -11,6 +12,8 @@ from .knobs import Knobs
 
 Alpha = NDArray[np.uint8]
 _LINE: Final = 2
+_PLAIN: Final = 40.0
+"""Energy of fine parts, in squared levels, under which a place is plain."""
 _BROAD: Final = 4
 """Broad light and colour are looked at in pictures of a quarter of the size."""
 
@@ -23,9 +26,7 @@ def mirrored(pixels: Pixels) -> Pixels:
 def finished(source: Pixels, painted: Pixels, knobs: Knobs, mask: Alpha | None = None) -> Pixels:
     """What is shown of a frame and its painting, RGB (H, W, 3) uint8 all three.
 
-    `mask`, (H, W) uint8, is 255 where the painting shows and 0 where the source does. Strength
-    below 1 lays the painting over the source like paint that is thinned: light and shade first,
-    since the source's edges under strokes of another place would be a double exposure.
+    `mask`, (H, W) uint8, is 255 where the painting shows and 0 where the source does.
     """
     if knobs.blackout:
         return np.zeros_like(painted)
@@ -47,48 +48,74 @@ def with_colours(painted: Pixels, source: Pixels, amount: float) -> Pixels:
     Where the two don't go together (there is no light blue as dark as black) the chroma is kept and
     the luminance gives way.
     """
-    ours, theirs = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (painted, source))
-    chroma: Any = cv2.addWeighted(ours, 1 - amount, theirs, amount, 0)
-    ours[..., 1:] = chroma[..., 1:]
-    low, high = _luminance_of(ours[..., 1], ours[..., 2])
-    ours[..., 0] = np.clip(ours[..., 0], low, high)
-    return np.asarray(cv2.cvtColor(ours, cv2.COLOR_YCrCb2RGB), np.uint8)
+    ours = cv2.split(cv2.cvtColor(painted, cv2.COLOR_RGB2YCrCb))
+    theirs = cv2.split(cv2.cvtColor(source, cv2.COLOR_RGB2YCrCb))
+    red, blue = (
+        cv2.addWeighted(own, 1 - amount, other, amount, 0)
+        for own, other in zip(ours[1:], theirs[1:], strict=True)
+    )
+    light: Any = cv2.max(ours[0].astype(np.int16), -_offset(cv2.min, red, blue))
+    light = cv2.min(light, 255 - _offset(cv2.max, red, blue))
+    kept = cv2.merge([np.maximum(light, 0, out=light).astype(np.uint8), red, blue])
+    return np.asarray(cv2.cvtColor(kept, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
-def _luminance_of(red: Any, blue: Any) -> tuple[Any, Any]:
-    """The least and the greatest luminance that a colour of this chroma can have (BT.601)."""
-    red, blue = red.astype(np.int16) - 128, blue.astype(np.int16) - 128
-    offsets = (red * 179 >> 7, -(red * 91 + blue * 44 >> 7), blue * 227 >> 7)
-    low = -np.minimum(np.minimum(offsets[0], offsets[1]), offsets[2])
-    high = 255 - np.maximum(np.maximum(offsets[0], offsets[1]), offsets[2])
-    low = np.clip(low, 0, 255)
-    return low, np.maximum(low, np.clip(high, 0, 255))
+def _offset(pick: Callable[[Any, Any], Any], red: Any, blue: Any) -> Any:
+    """The least or the greatest of red, green and blue less the luminance, by chroma (BT.601)."""
+    levels = np.arange(-128, 128, dtype=np.float32)
+    tables = [np.rint(levels * part).astype(np.int16) for part in (1.403, -0.714, -0.344, 1.773)]
+    of_red, green, green_too, of_blue = (
+        cv2.LUT(plane, table) for plane, table in zip((red, red, blue, blue), tables, strict=True)
+    )
+    return pick(pick(of_red, of_blue), cv2.add(green, green_too))
 
 
 def thinned(source: Pixels, painted: Pixels, strength: float) -> Pixels:
-    """Between source and painting: their fine parts are never both there in full.
+    """Between source and painting, without laying the fine parts of one over those of the other.
 
-    Broad light and colour are mixed by strength; of the fine parts the source's fade out before the
-    painting's have come in.
+    Broad light and colour are mixed by strength. Of the fine parts, in each place those that are
+    stronger there win: in plain places strokes are soon there in full, on eyes and edges the source
+    stays clear for longer. A plain mix would show both everywhere, at half their contrast.
     """
     if strength <= 0:
         return source.copy()
-    own, paint = max(0.0, 1 - 1.6 * strength), max(0.0, 1.6 * strength - 0.6)
-    # own (S - broad S) + paint (P - broad P) + (1 - s) broad S + s broad P, with one broad picture
-    broad: Any = cv2.addWeighted(
-        _broad(source), 1 - strength - own, _broad(painted), strength - paint, 0, dtype=cv2.CV_32F
-    )
-    fine: Any = cv2.addWeighted(source, own, painted, paint, 0, dtype=cv2.CV_32F)
     height, width = source.shape[:2]
-    fine += cv2.resize(broad, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(fine, 0, out=fine)), np.uint8)
+    own, paint = _fine_energy(source), _fine_energy(painted)
+    paint *= strength**2
+    own += _PLAIN
+    own *= (1 - strength) ** 2
+    share = paint / (own + paint)
+    # (1-s) broad S + s broad P + (1-w) fine S + w fine P, with all that is broad at a small size
+    broad = _broad(source), _broad(painted)
+    rows, columns = broad[0].shape[:2]
+    left = cv2.resize(share, (columns, rows), interpolation=cv2.INTER_AREA) - np.float32(strength)
+    moved: Any = cv2.resize(left[..., None] * (broad[0] - broad[1]), (width, height))
+    return np.asarray(cv2.add(_blended(source, painted, share), moved, dtype=cv2.CV_8U), np.uint8)
+
+
+def _blended(source: Pixels, painted: Pixels, share: Any) -> Any:
+    """The two by the share of the painting, (h, w) float32 of any size."""
+    height, width = source.shape[:2]
+    share = cv2.resize(share, (width, height))
+    return cv2.blendLinear(source, painted, 1 - share, share)
+
+
+def _fine_energy(pixels: Pixels) -> Any:
+    """How much there is of fine parts around each place, in squared levels, at half the size."""
+    height, width = pixels.shape[:2]
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    size = max(1, width // 2), max(1, height // 2)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    sigma = max(1.0, width / 320)
+    small -= cv2.GaussianBlur(small, (0, 0), sigma)
+    return cv2.GaussianBlur(small * small, (0, 0), sigma)
 
 
 def _broad(pixels: Pixels) -> Any:
     """Light and colour without strokes, at a quarter of the size."""
     height, width = pixels.shape[:2]
     size = max(1, width // _BROAD), max(1, height // _BROAD)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     return cv2.GaussianBlur(small, (0, 0), max(1.0, width / 160) / _BROAD + 0.5)
 
 
@@ -98,15 +125,13 @@ def mixed(layers: list[tuple[Pixels, float]]) -> Pixels:
         return layers[0][0]
     total: Any = np.zeros(layers[0][0].shape, np.float32)
     for pixels, share in layers:
-        total += np.float32(share) * pixels
+        total = cv2.scaleAdd(pixels.astype(np.float32), share, total)
     return np.asarray(cv2.convertScaleAbs(total), np.uint8)
 
 
 def laid_over(source: Pixels, painted: Pixels, mask: Alpha) -> Pixels:
     """The painting over the source, by a mask (H, W) of 0 to 255."""
-    share = (mask * np.float32(1 / 255))[..., None]
-    shown: Any = source + share * (painted.astype(np.float32) - source)
-    return np.asarray(cv2.convertScaleAbs(shown), np.uint8)
+    return np.asarray(_blended(source, painted, mask * np.float32(1 / 255)), np.uint8)
 
 
 def _divided(source: Pixels, shown: Pixels, divider: float) -> Pixels:
@@ -122,10 +147,9 @@ def labelled(pixels: Pixels, text: str) -> Pixels:
     height, width = pixels.shape[:2]
     drawn: Any = pixels.copy()
     scale = max(0.35, width / 1600)
-    line = max(1, round(2 * scale))
-    at = round(12 * scale), height - round(14 * scale)
-    for colour, thickness in (((0, 0, 0), line + 2), ((255, 255, 255), line)):
-        cv2.putText(
-            drawn, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
-        )
+    x, y = round(12 * scale), height - round(14 * scale)
+    around = [((0, 0, 0), dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    for colour, dx, dy in (*around, ((255, 255, 255), 0, 0)):
+        at = x + dx, y + dy
+        cv2.putText(drawn, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
     return np.asarray(drawn, np.uint8)

@@ -1,8 +1,10 @@
 """Small media and models for tests, made on the spot through PyAV and onnx."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import av
@@ -58,6 +60,16 @@ def write_video(
             output.mux(sound.encode(block))
             output.mux(sound.encode(None))
     return path
+
+
+def load_script(path: Path) -> ModuleType:
+    """A script as a module, without running its main()."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def read_video(path: Path) -> list[av.VideoFrame]:

@@ -1,6 +1,5 @@
 """The README's worked examples, at small size: by their commands, with a look at what comes out."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +7,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from media import load_script
 
 from stylize_video.export.data import load_painting
 from stylize_video.export.evaluate import Judge
@@ -21,12 +21,7 @@ Data = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_examples", SAMPLES / "make_examples.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SAMPLES / "make_examples.py")
 
 
 def small(picture: np.ndarray, path: Path, width: int = 192) -> Path:

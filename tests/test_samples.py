@@ -1,6 +1,5 @@
 """The sample clip: what it holds, and that its script draws it again."""
 
-import importlib.util
 import itertools
 from pathlib import Path
 from types import ModuleType
@@ -9,18 +8,14 @@ import av
 import cv2
 import numpy as np
 import pytest
+from media import load_script
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_samples", SAMPLES / "make_samples.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SAMPLES / "make_samples.py")
 
 
 def test_samples_are_small() -> None:
@@ -49,3 +44,12 @@ def test_the_script_draws_what_lies_there(script: ModuleType) -> None:
     # noise of the grain and of JPEG is all that may lie between
     assert float(np.sqrt((difference**2).mean())) < 5
     assert script.tune().shape == (1, script.AUDIO_RATE * script.SECONDS)
+
+
+def test_the_knobs_show_what_lies_there() -> None:
+    kept = cv2.imread(str(SAMPLES / "knobs.jpg"))
+    drawn = load_script(SAMPLES / "make_knobs.py").sheet()
+    assert kept is not None
+    assert drawn.shape == kept.shape
+    # engines differ in a few levels, and the file is a JPEG
+    assert float(np.sqrt(((drawn.astype(float) - kept) ** 2).mean())) < 10

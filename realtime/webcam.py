@@ -11,21 +11,17 @@ from typing import Any, Final
 
 from ._arguments import add_engine, add_size, engine_request
 from ._options import parse_rate, parse_share, parse_size
+from ._outlets import add_outlets, open_outlets
 from .catalogue import DEFAULT_STYLE, find_style
 from .engines.choose import load_engine, usable_cores
 from .errors import SinkOpenError, StylizeError
-from .frame import Extras, Frame, VideoInfo
 from .knobs import KEYS, Knobs, turned
-from .live import CLOCK, Live, LiveReport, Outlet
-from .sinks._containers import EncodeOptions
-from .sinks.file import FileSink
+from .live import Live, LiveReport
 from .sinks.images import write_image
-from .sinks.push import PushSink
 from .sinks.window import Window
 from .sources.live import LiveOptions, LiveSource, list_cameras
 from .stylizer import Stylizer
 from .tiers import stage_for
-from .video import default_threads
 
 _TIERS: Final = ("off", "fast", "quality")
 _STATUS_S: Final = 0.5
@@ -54,18 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-reconnect", action="store_true", help="end when the source stops")
     parser.add_argument("--loop", action="store_true", help="play a file again and again")
     add_size(parser)
-    group = parser.add_argument_group("where it goes, any number at once")
-    group.add_argument("--no-window", action="store_true", help="show no window")
-    group.add_argument("--record", type=Path, metavar="FILE", help="write a video file as well")
-    group.add_argument(
-        "--push",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="send it to rtmp, rtsp, srt, udp or tcp; repeatable",
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace a recording that exists")
-    group.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    add_outlets(parser)
     look = parser.add_argument_group("look")
     look.add_argument(
         "--temporal",
@@ -130,7 +115,7 @@ def run(
     try:
         say(source.description)
         window = _window(options, say)
-        outlets = _outlets(options, source, say)
+        outlets = open_outlets(options, source, say)
         if not outlets and window is None:
             raise SinkOpenError("there is nowhere to show it: give --record FILE or --push ADDRESS")
         threads = options.threads or usable_cores()
@@ -193,45 +178,6 @@ def _window(options: argparse.Namespace, say: Callable[[str], None]) -> Window |
     except SinkOpenError as error:
         say(str(error))
         return None
-
-
-class _Recording:
-    """A file beside everything else."""
-
-    def __init__(self, sink: FileSink, path: Path, say: Callable[[str], None]) -> None:
-        self._sink, self.name, self._say, self._frames = sink, str(path), say, 0
-
-    def write(self, frame: Frame) -> None:
-        """Take a frame."""
-        self._sink.write(frame)
-        self._frames += 1
-
-    def finish(self) -> None:
-        """Put the file under its name, or nothing where nothing came."""
-        if self._frames:
-            self._say(f"recorded {self._frames} frames: {self._sink.finish()}")
-        else:
-            self._sink.abandon()
-
-
-def _outlets(
-    options: argparse.Namespace, source: LiveSource, say: Callable[[str], None]
-) -> list[Outlet]:
-    found: list[Outlet] = []
-    try:
-        # one after another, so that those that are open are closed when the next one fails
-        found.extend(PushSink(address, source.size, source.rate) for address in options.push)
-        if options.record:
-            info = VideoInfo(*source.size, rate_nominal=source.rate, time_base=CLOCK)
-            _, encoding = default_threads(options.threads)
-            write = EncodeOptions(overwrite=options.overwrite, threads=encoding)
-            sink = FileSink(options.record, info, Extras(), write)
-            found.append(_Recording(sink, options.record, say))
-    except StylizeError:
-        for outlet in found:
-            outlet.finish()
-        raise
-    return found
 
 
 def _turn(

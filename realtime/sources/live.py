@@ -21,6 +21,7 @@ import av
 
 from ..errors import SourceOpenError, SourceReadError
 from ..frame import Frame, scaled_size
+from ..sound import Sound
 from ._pixels import PixelReader
 
 TEST: Final = "test:"
@@ -150,6 +151,8 @@ class LiveSource:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name, self._options, self._say = name, options or LiveOptions(), say
+        self.on_sound: Callable[[Sound], None] = lambda _: None
+        """Hears packets of sound on the machine's monotonic clock, in the thread that iterates."""
         self._opening = opening_for(name, self._options)
         self._stopped = threading.Event()
         self._container = self._open()

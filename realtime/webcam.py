@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._arguments import add_engine, add_size, engine_request
-from ._options import parse_rate, parse_share, parse_size
+from ._live_input import add_input, open_input
+from ._options import parse_share
 from ._outlets import add_outlets, open_outlets
 from .catalogue import DEFAULT_STYLE, find_style
 from .engines.choose import load_engine, usable_cores
-from .errors import SinkOpenError, StylizeError
+from .errors import SinkOpenError
 from .knobs import KEYS, Knobs, turned
 from .live import Live, LiveReport
 from .sinks.images import write_image
 from .sinks.window import Window
-from .sources.live import LiveOptions, LiveSource, list_cameras
+from .sources._cameras import cameras
 from .stylizer import Stylizer
 from .tiers import stage_for
 
@@ -29,26 +30,7 @@ _STATUS_S: Final = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "input",
-        nargs="?",
-        default="0",
-        help="a camera by its number, screen, test: or test:640x360@30, an address (rtsp, rtmp, "
-        "http, udp, srt), or a file, played in real time (default: 0)",
-    )
-    parser.add_argument("--list-cameras", action="store_true", help="say which there are, and end")
-    parser.add_argument(
-        "--capture-size",
-        type=parse_size,
-        default=None,
-        metavar="WxH",
-        help="size to ask the camera or the screen for",
-    )
-    parser.add_argument(
-        "--capture-rate", type=parse_rate, metavar="RATE", help="frames a second to ask it for"
-    )
-    parser.add_argument("--no-reconnect", action="store_true", help="end when the source stops")
-    parser.add_argument("--loop", action="store_true", help="play a file again and again")
+    add_input(parser)
     add_size(parser)
     add_outlets(parser)
     look = parser.add_argument_group("look")
@@ -90,26 +72,12 @@ def run(
 ) -> int:
     """Run until the source ends, a key or Ctrl-C. Raises `StylizeError`s."""
     if options.list_cameras:
-        found = list_cameras()
+        found = cameras()
         sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
         return 0
     names = [options.style or DEFAULT_STYLE, *filter(None, options.more_styles.split(","))]
     styles = [find_style(name) for name in names]
-    capture = options.capture_size
-    if capture and None in capture:
-        raise StylizeError("a camera is asked for both sides: give --capture-size as 1280x720")
-    source = LiveSource(
-        options.input,
-        LiveOptions(
-            size=capture,
-            rate=options.capture_rate,
-            resize=options.size,
-            max_pixels=options.max_pixels,
-            reconnect=not options.no_reconnect,
-            loop=options.loop,
-        ),
-        say,
-    )
+    source = open_input(options, say)
     engines: list[Any] = []
     window: Window | None = None
     try:
@@ -117,7 +85,9 @@ def run(
         window = _window(options, say)
         outlets = open_outlets(options, source, say)
         if not outlets and window is None:
-            raise SinkOpenError("there is nowhere to show it: give --record FILE or --push ADDRESS")
+            raise SinkOpenError(
+                "there is nowhere to show it: give --record FILE, --push ADDRESS or another"
+            )
         threads = options.threads or usable_cores()
 
         def painter(number: int) -> Stylizer:

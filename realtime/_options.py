@@ -62,6 +62,20 @@ def parse_rate(text: str) -> Fraction:
     return rate
 
 
+def parse_bitrate(text: str) -> int:
+    """Bits a second, from 2500k, 4M or plain bits."""
+    number, factor = text, 1
+    if text[-1:] in "kKmM" and text:
+        number, factor = text[:-1], 1000 if text[-1] in "kK" else 1_000_000
+    try:
+        bits = round(float(number) * factor)
+    except (ValueError, OverflowError):
+        bits = 0
+    if not 10_000 <= bits <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a bitrate: give 2500k or 4M")
+    return bits
+
+
 def parse_size(text: str) -> tuple[int | None, int | None]:
     """Width and height, None where left out."""
     width, x, height = text.lower().partition("x")

@@ -15,13 +15,14 @@ from typing import Final, Protocol
 import numpy as np
 
 from .budget import Budget
-from .errors import StylizeError
 from .fader import Fader
 from .finish import labelled
 from .frame import Frame, Pixels
 from .knobs import Knobs
 from .metrics import percentiles_ms
 from .newest import Newest
+from .outlets import Outlet, Outlets
+from .sound import Sound
 from .sources.live import Captured, LiveSource
 from .studio import Shown, Studio
 
@@ -29,20 +30,6 @@ CLOCK: Final = Fraction(1, 90000)
 _REMEMBERED: Final = 120
 _LOOK_S: Final = 0.2
 """How long nothing may come until it is looked whether to stop."""
-
-
-class Outlet(Protocol):
-    """Where painted frames go, on a thread of its own."""
-
-    name: str
-
-    def write(self, frame: Frame) -> None:
-        """Take a frame. Raises `SinkWriteError` when there is no use in going on."""
-        ...
-
-    def finish(self) -> object:
-        """The end: make what there is whole."""
-        ...
 
 
 class Screen(Protocol):
@@ -76,37 +63,6 @@ class LiveReport:
         )
 
 
-class _Worker:
-    """An outlet on its thread."""
-
-    def __init__(self, outlet: Outlet, failed: Callable[[str], None]) -> None:
-        self.waiting: Newest[Frame] = Newest()
-        self._outlet, self._failed = outlet, failed
-        self.alive = True
-        self._thread = threading.Thread(target=self._run, name=f"stylize-{outlet.name[:20]}")
-        self._thread.start()
-
-    def end(self) -> None:
-        """Let the outlet finish what it has."""
-        self.waiting.close()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            for frame in self.waiting:
-                self._outlet.write(frame)
-        except StylizeError as error:
-            self._failed(f"{error}; the others go on")
-        except Exception as error:  # noqa: BLE001 - one outlet may not take the others along
-            self._failed(f"{self._outlet.name} failed: {error}; the others go on")
-        self.alive = False
-        self.waiting.close()
-        try:
-            self._outlet.finish()
-        except StylizeError as error:
-            self._failed(str(error))
-
-
 class Live:
     """One live run. `run` is called once, in the main thread where there is a screen."""
 
@@ -136,7 +92,8 @@ class Live:
         self._fader, self._budget = Fader(fade), budget
         self._newest: Newest[Captured] = Newest()
         self._error: BaseException | None = None
-        self._outlets = outlets
+        self._outlets = Outlets(outlets, say, shown=screen is not None)
+        self._begun = 0.0
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self._stopping = False
@@ -152,14 +109,16 @@ class Live:
     ) -> LiveReport:
         """Paint until the source ends, somebody stops, or the last outlet is gone.
 
-        Raises what the source or the network raise; outlets are made whole first.
+        Raises what the source or the network raise, and what the last outlet failed of where
+        there is no screen; outlets are made whole first.
         """
-        workers = [_Worker(outlet, self._say) for outlet in self._outlets]
         reader = threading.Thread(target=self._read, name="stylize-capture")
         begun = time.monotonic()
         try:
+            self._outlets.start()
             self._warm_up()
-            begun = time.monotonic()
+            begun = self._begun = time.monotonic()
+            self._source.on_sound = self._hear
             reader.start()
             while not self._stopping:
                 captured = self._newest.take(_LOOK_S)
@@ -167,7 +126,7 @@ class Live:
                     if self._newest.closed:
                         break
                     continue
-                if not self._show(captured, workers, begun):
+                if not self._show(captured, begun):
                     break
                 on_frame(self.report)
                 if frames and self.report.frames >= frames:
@@ -179,11 +138,12 @@ class Live:
             self._newest.close()
             if reader.ident:
                 reader.join()
-            for worker in workers:
-                worker.end()
+            self._outlets.end()
             self._studio.reset()
         if self._error:
             raise self._error
+        if self._outlets.failure:
+            raise self._outlets.failure
         return self.report
 
     def stop(self) -> None:
@@ -193,6 +153,20 @@ class Live:
     def forgive(self, style: int) -> None:
         """Try a style again that could not be loaded."""
         self._studio.forgive(style)
+
+    def add(self, outlet: Outlet) -> None:
+        """One more outlet, before or while it runs, from any thread."""
+        self._outlets.add(outlet)
+
+    def remove(self, outlet: Outlet) -> None:
+        """Let an outlet finish, on its own thread, while the others go on."""
+        self._outlets.remove(outlet)
+
+    def _hear(self, sound: Sound) -> None:
+        """Hand out sound of the source, from the clock of the machine to that of the run."""
+        ours = sound.earlier(Fraction(self._begun))
+        if ours.pts >= 0:
+            self._outlets.put_sound(ours)
 
     def _warm_up(self) -> None:
         """Let the network set itself up for this size before there is anything to be late for."""
@@ -210,20 +184,18 @@ class Live:
             self._error = error
         self._newest.close()
 
-    def _show(self, captured: Captured, workers: Sequence[_Worker], begun: float) -> bool:
+    def _show(self, captured: Captured, begun: float) -> bool:
         """Paint a frame and hand it out; False to end."""
         shown = self._paint(captured).frame.pixels
         self.snapshot = shown
         # the source's clock may begin anew; that of the outlets may not
         tick = Fraction(round((captured.at - begun) / float(CLOCK))) * CLOCK
-        for worker in workers:
-            if worker.alive:
-                worker.waiting.put(Frame(shown, max(Fraction(0), tick)))
+        self._outlets.put(Frame(shown, max(Fraction(0), tick)))
         self._count(captured.at, begun)
         for key in (self._shown_key(shown), self.read_key()):
             if key and not self._turn(key):
                 return False
-        return bool(self._screen) or any(worker.alive for worker in workers)
+        return bool(self._screen) or self._outlets.any_alive
 
     def _paint(self, captured: Captured) -> Shown:
         begun = time.monotonic()

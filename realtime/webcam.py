@@ -12,25 +12,22 @@ from typing import Any, Final
 
 from ._arguments import add_engine, add_size, engine_request
 from ._keyboard import terminal_keys
+from ._live_input import add_input, open_input
 from ._looks import Looks, add_look, load_one, parse_fade, read_looks, read_masker
-from ._options import parse_rate, parse_size
+from ._outlets import Recording, add_outlets, open_outlets, open_recording
 from .budget import Budget
 from .catalogue import Style, all_styles
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, StylizeError
-from .frame import Extras, Frame, VideoInfo
 from .knobs import KEYS, Knobs, turned
-from .live import CLOCK, Live, LiveReport, Outlet
-from .sinks._containers import EncodeOptions
-from .sinks.file import FileSink
+from .live import Live, LiveReport
+from .outlets import Outlet
 from .sinks.images import write_image
-from .sinks.push import PushSink
 from .sinks.window import Window
-from .sources.live import LiveOptions, LiveSource, list_cameras
+from .sources._cameras import cameras
 from .studio import Studio
 from .stylizer import Stylizer
 from .tiers import stage_for
-from .video import default_threads
 
 _TIERS: Final = ("off", "fast", "quality")
 _STATUS_S: Final = 0.5
@@ -38,39 +35,9 @@ _STATUS_S: Final = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "input",
-        nargs="?",
-        default="0",
-        help="a camera by its number, screen, test: or test:640x360@30, an address (rtsp, rtmp, "
-        "http, udp, srt), or a file, played in real time (default: 0)",
-    )
-    parser.add_argument("--list-cameras", action="store_true", help="say which there are, and end")
-    parser.add_argument(
-        "--capture-size",
-        type=parse_size,
-        default=None,
-        metavar="WxH",
-        help="size to ask the camera or the screen for",
-    )
-    parser.add_argument(
-        "--capture-rate", type=parse_rate, metavar="RATE", help="frames a second to ask it for"
-    )
-    parser.add_argument("--no-reconnect", action="store_true", help="end when the source stops")
-    parser.add_argument("--loop", action="store_true", help="play a file again and again")
+    add_input(parser)
     add_size(parser)
-    group = parser.add_argument_group("where it goes, any number at once")
-    group.add_argument("--no-window", action="store_true", help="show no window")
-    group.add_argument("--record", type=Path, metavar="FILE", help="write a video file as well")
-    group.add_argument(
-        "--push",
-        action="append",
-        default=[],
-        metavar="ADDRESS",
-        help="send it to rtmp, rtsp, srt, udp or tcp; repeatable",
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace a recording that exists")
-    group.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    add_outlets(parser)
     add_look(parser)
     parser.add_argument(
         "--more-styles",
@@ -115,40 +82,28 @@ def run(
     if status:
         say = _over(status, say)
     if options.list_cameras:
-        found = list_cameras()
+        found = cameras()
         sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
         return 0
-    looks = read_looks(
-        options, options.more_styles.split(",") if options.more_styles else _others()
-    )
-    capture = options.capture_size
-    if capture and None in capture:
-        raise StylizeError("a camera is asked for both sides: give --capture-size as 1280x720")
-    source = LiveSource(
-        options.input,
-        LiveOptions(
-            size=capture,
-            rate=options.capture_rate,
-            resize=options.size,
-            max_pixels=options.max_pixels,
-            reconnect=not options.no_reconnect,
-            loop=options.loop,
-        ),
-        say,
-    )
+    more = options.more_styles.split(",") if options.more_styles else _others()
+    looks = read_looks(options, more)
+    source = open_input(options, say)
     studio: Studio | None = None
     window: Window | None = None
     try:
         say(source.description)
         window = _window(options, say)
-        outlets = _outlets(options, source, say)
+        outlets = open_outlets(options, source, say)
         if not outlets and window is None:
-            raise SinkOpenError("there is nowhere to show it: give --record FILE or --push ADDRESS")
+            raise SinkOpenError(
+                "there is nowhere to show it: give --record FILE, --push ADDRESS or another"
+            )
         studio = _studio(looks, options, say)
         budget = Budget(float(1 / source.rate), say) if options.budget == "auto" else None
         live = Live(source, studio, outlets, window, say, fade=options.fade, budget=budget)
         live.knobs = looks.knobs
-        live.on_key = lambda key, knobs: _turn(key, knobs, live, looks.names, say)
+        recorder = _Recorder(live, outlets, lambda path: open_recording(path, options, source, say))
+        live.on_key = lambda key, knobs: _turn(key, knobs, live, looks.names, recorder, say)
         with _ending(live) as told, terminal_keys() as live.read_key:
             report = live.run(_Status(status), seconds=options.seconds)
         say(str(report))
@@ -215,62 +170,51 @@ def _window(options: argparse.Namespace, say: Callable[[str], None]) -> Window |
         return None
 
 
-class _Recording:
-    """A file beside everything else."""
+class _Recorder:
+    """Starts and stops recording while the run goes on."""
 
-    def __init__(self, sink: FileSink, path: Path, say: Callable[[str], None]) -> None:
-        self._sink, self.name, self._say, self._frames = sink, str(path), say, 0
+    def __init__(
+        self, live: Live, outlets: Sequence[Outlet], record: Callable[[Path], Recording]
+    ) -> None:
+        self._live, self._record = live, record
+        self._current = next((o for o in outlets if isinstance(o, Recording)), None)
 
-    def write(self, frame: Frame) -> None:
-        """Take a frame."""
-        self._sink.write(frame)
-        self._frames += 1
-
-    def finish(self) -> None:
-        """Put the file under its name, or nothing where nothing came."""
-        if self._frames:
-            self._say(f"recorded {self._frames} frames: {self._sink.finish()}")
-        else:
-            self._sink.abandon()
-
-
-def _outlets(
-    options: argparse.Namespace, source: LiveSource, say: Callable[[str], None]
-) -> list[Outlet]:
-    found: list[Outlet] = []
-    try:
-        # one after another, so that those that are open are closed when the next one fails
-        found.extend(PushSink(address, source.size, source.rate) for address in options.push)
-        if options.record:
-            info = VideoInfo(*source.size, rate_nominal=source.rate, time_base=CLOCK)
-            _, encoding = default_threads(options.threads)
-            write = EncodeOptions(overwrite=options.overwrite, threads=encoding)
-            sink = FileSink(options.record, info, Extras(), write)
-            found.append(_Recording(sink, options.record, say))
-    except StylizeError:
-        for outlet in found:
-            outlet.finish()
-        raise
-    return found
+    def turn(self, say: Callable[[str], None]) -> None:
+        """Stop the recording that runs, or start one under the time of day."""
+        if self._current:
+            self._live.remove(self._current)
+            self._current = None
+            return
+        path = Path(time.strftime("stylize-%Y%m%d-%H%M%S.mp4"))
+        self._current = self._record(path)
+        self._live.add(self._current)
+        say(f"recording into {path}")
 
 
 def _turn(
-    key: str, knobs: Knobs, live: Live, styles: Sequence[str], say: Callable[[str], None]
+    key: str,
+    knobs: Knobs,
+    live: Live,
+    styles: Sequence[str],
+    recorder: _Recorder,
+    say: Callable[[str], None],
 ) -> Knobs | None:
     """The knobs after a key; None to end."""
     if key == "q":
         return None
-    if key == "h":
-        say("; ".join(f"{name} {what}" for name, what in KEYS.items()))
-    if key == "i":
-        live.figures = not live.figures
-    if key == "s" and live.snapshot is not None:
-        path = Path(time.strftime("stylize-%Y%m%d-%H%M%S.png"))
-        try:
+    try:
+        if key == "h":
+            say("; ".join(f"{name} {what}" for name, what in KEYS.items()))
+        elif key == "i":
+            live.figures = not live.figures
+        elif key == "r":
+            recorder.turn(say)
+        elif key == "s" and live.snapshot is not None:
+            path = Path(time.strftime("stylize-%Y%m%d-%H%M%S.png"))
             write_image(path, live.snapshot, overwrite=False)
             say(f"snapshot: {path}")
-        except StylizeError as error:
-            say(str(error))
+    except StylizeError as error:
+        say(str(error))
     after = turned(knobs, key, len(styles))
     if after.style != knobs.style:
         live.forgive(after.style)

@@ -1,12 +1,13 @@
 """Streams beside the picture: copied where the container holds them, else transcoded, else told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 import av
 from av.container import OutputContainer
 
 from ..frame import SideStream
+from ..sound import Sound
 from ._containers import Container
 
 _AAC_BITS_PER_CHANNEL: Final = 96_000
@@ -19,8 +20,13 @@ class SideTracks:
     """Maps side streams of the input to streams of an output container and muxes their packets."""
 
     def __init__(
-        self, output: OutputContainer, container: Container, streams: tuple[SideStream, ...]
+        self,
+        output: OutputContainer,
+        container: Container,
+        streams: tuple[SideStream, ...],
+        held: Set[str] | None = None,
     ) -> None:
+        """`held` are the codecs that are copied; by default all that the container holds."""
         self.notices: list[str] = []
         self._tracks: dict[int, _Copy | _Audio | _Subtitle] = {}
         if container.audio is None:
@@ -28,7 +34,7 @@ class SideTracks:
                 kinds = ", ".join(sorted({side.kind for side in streams}))
                 self.notices.append(f"{container.format} holds pictures only: {kinds} left out")
             return
-        held = output.supported_codecs
+        held = output.supported_codecs if held is None else held
         for side in streams:
             name = _codec_name(side.template)
             track = self._track(output, container, side, name, copyable=name in held)
@@ -155,6 +161,15 @@ class _Subtitle:
 
     def flush(self) -> Iterator[Any]:
         yield from ()
+
+
+def packet_of(sound: Sound) -> Any:
+    """A packet for a muxer, which changes what it is given."""
+    packet = av.Packet(sound.data)
+    packet.pts = packet.dts = sound.pts
+    packet.duration, packet.time_base = sound.duration, sound.time_base
+    packet.is_keyframe = True
+    return packet
 
 
 def _own_decoder(context: Any) -> Any:

@@ -6,58 +6,31 @@ an address (rtsp, rtmp, http, udp, srt), or a file. What comes is live: a source
 unplugged is opened again, with growing pauses, until somebody stops.
 """
 
-import os
-import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import av
 
+from .._child import Child
 from ..errors import SourceOpenError, SourceReadError
-from ..frame import Frame, scaled_size
+from ..frame import Frame, SideStream, scaled_size
+from ..sound import Anchor, Sound
+from ._opening import TEST, LiveOptions, opening_for
 from ._pixels import PixelReader
+from ._sound import SoundReader
 
-TEST: Final = "test:"
-SCREEN: Final = "screen"
-_TEST_SIZE: Final = "640x360@30"
-_ADDRESSES: Final = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 5.0
 _LATE_S: Final = 0.25
 """A paced source that is later than this does not hurry after its clock."""
-
-
-@dataclass(frozen=True)
-class LiveOptions:
-    """How to open a live source."""
-
-    size: tuple[int, int] | None = None
-    """Width and height to ask a camera or the screen for."""
-    rate: Fraction | None = None
-    resize: tuple[int | None, int | None] = (None, None)
-    """What frames are scaled to."""
-    max_pixels: int = 4096 * 4096
-    reconnect: bool = True
-    loop: bool = False
-    """Play a file again and again."""
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What PyAV is asked to open."""
-
-    target: str
-    format: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    paced: bool = False
-    """Whether frames come as fast as they are asked for, and must be held back to real time."""
+_DAMAGED: Final = 200
+"""So many packets on end that can't be decoded are taken for the end of the picture."""
+_FIRST_TICK: Final = Fraction(1, 100000)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,79 +41,12 @@ class Captured:
     at: float
 
 
-def opening_for(name: str, options: LiveOptions, platform: str = sys.platform) -> Opening:
-    """How to open a source by its name. Raises `SourceOpenError` for names that mean nothing."""
-    if name.startswith(TEST):
-        return _test_picture(name)
-    if name == SCREEN:
-        return _screen(options, platform)
-    scheme = name.partition("://")[0].lower()
-    if "://" in name:
-        if scheme not in _ADDRESSES:
-            raise SourceOpenError(
-                f"{name} is no live source: give an address of {', '.join(_ADDRESSES)}"
-            )
-        extra = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
-        return Opening(name, None, {"fflags": "nobuffer", "flags": "low_delay", **extra})
-    if name.isdecimal() or name.startswith("/dev/"):
-        return _camera(name, options, platform)
-    if not Path(name).is_file():
-        raise SourceOpenError(
-            f"{name} is no live source: give a camera's number, {SCREEN}, {TEST}, an address or a "
-            "file"
-        )
-    return Opening(name, paced=True)
-
-
-def _test_picture(name: str) -> Opening:
-    text = name.removeprefix(TEST) or _TEST_SIZE
-    match = re.fullmatch(r"(\d{1,5}x\d{1,5})@(\d+(?:/\d+)?)", text)
-    if not match:
-        raise SourceOpenError(f"{name} is no test picture: give {TEST}{_TEST_SIZE}")
-    return Opening(f"testsrc2=size={match[1]}:rate={match[2]}", "lavfi", paced=True)
-
-
-def _wanted(options: LiveOptions) -> dict[str, str]:
-    wanted = {}
-    if options.size:
-        wanted["video_size"] = f"{options.size[0]}x{options.size[1]}"
-    if options.rate:
-        wanted["framerate"] = str(options.rate)
-    return wanted
-
-
-def _camera(name: str, options: LiveOptions, platform: str) -> Opening:
-    wanted = _wanted(options)
-    if platform.startswith("linux"):
-        device = f"/dev/video{name}" if name.isdecimal() else name
-        # raw frames of large sizes don't fit through USB: cameras send those as MJPEG
-        return Opening(device, "v4l2", {"input_format": "mjpeg", **wanted})
-    if platform == "darwin":
-        return Opening(name, "avfoundation", {"framerate": "30", **wanted})
-    if platform == "win32":
-        return Opening(f"video={name}", "dshow", wanted)
-    raise SourceOpenError(f"cameras are not known on {platform}")
-
-
-def _screen(options: LiveOptions, platform: str) -> Opening:
-    wanted = {"framerate": "30", **_wanted(options)}
-    if platform.startswith("linux"):
-        display = os.environ.get("DISPLAY")
-        if not display:
-            raise SourceOpenError("the screen can't be grabbed: there is no DISPLAY")
-        return Opening(display, "x11grab", {"draw_mouse": "0", **wanted})
-    if platform == "darwin":
-        return Opening("Capture screen 0:none", "avfoundation", wanted)
-    if platform == "win32":
-        return Opening("desktop", "gdigrab", wanted)
-    raise SourceOpenError(f"the screen can't be grabbed on {platform}")
-
-
 class LiveSource:
     """A live source as frames with the time they came in.
 
     Opens in the constructor, which raises `SourceOpenError`. Iterating ends when the source does,
-    or when `stop` is called from any thread; what is said of stalls goes to `say`.
+    or when `stop` is called from any thread; what is said of stalls goes to `say`. All frames have
+    one size: those of another, after the source came back, are fitted into it.
     """
 
     def __init__(
@@ -150,43 +56,72 @@ class LiveSource:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name, self._options, self._say = name, options or LiveOptions(), say
+        self.on_sound: Callable[[Sound], None] = lambda _: None
+        """Hears packets of sound on the machine's monotonic clock, in the thread that iterates."""
         self._opening = opening_for(name, self._options)
         self._stopped = threading.Event()
+        self._child: Child | None = None
         self._container = self._open()
+        try:
+            self._describe()
+        except BaseException:
+            self._shut()
+            raise
+
+    def _describe(self) -> None:
         stream = self._container.streams.video[0]
         context = stream.codec_context
         self.size = scaled_size(context.width, context.height, self._options.resize)
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or 30)
+        self._reader = PixelReader(self.size)
+        self._told = 0
+        audio = self._container.streams.audio
+        self._sound = SoundReader(audio[0], self._say) if audio and self._options.sound else None
+        heard = f", sound {self._sound.codec}" if self._sound else ""
         self.description = (
-            f"source {name} {context.width}x{context.height} "
-            f"at {float(self.rate):.3g} frames a second, {context.name}"
+            f"source {self.name} {context.width}x{context.height} "
+            f"at {float(self.rate):.3g} frames a second, {context.name}{heard}"
         )
 
+    @property
+    def sound(self) -> SideStream | None:
+        """The sound beside the picture, for what is to hold it; None where there is none."""
+        return self._sound.stream if self._sound else None
+
     def stop(self) -> None:
-        """End the iteration soon."""
+        """End the iteration soon, from any thread: within the timeout of what is waited for."""
         self._stopped.set()
+        if self._child:
+            self._child.stop()
 
     def close(self) -> None:
         """Release the device or the connection; after the iteration has ended."""
-        self._container.close()
+        self._shut()
+        if self._sound:
+            self._sound.close()
 
     def __iter__(self) -> Iterator[Captured]:
         begun, tries = time.monotonic(), 0
         while not self._stopped.is_set():
+            anchor = Anchor()
             try:
-                for frame in self._frames():
+                for frame in self._frames(anchor):
                     tries = 0
                     if self._opening.paced:
                         begun = self._wait_for(frame.pts, begun)
                     if self._stopped.is_set():
                         return
                     # where nothing is live, frames count from when their turn came
-                    yield Captured(frame, time.monotonic())
+                    at = time.monotonic()
+                    anchor.see(float(frame.pts), at)
+                    yield Captured(frame, at)
                 if self._opening.paced and not self._options.loop:
                     return
-                problem = "it ended"
-            except (av.FFmpegError, SourceReadError) as error:
+                problem = (self._child and self._child.said) or "it ended"
+            except (av.FFmpegError, OSError, SourceReadError) as error:
                 problem = getattr(error, "strerror", None) or str(error)
+            if self._stopped.is_set():
+                return
             if self._opening.paced and self._options.loop:
                 begun = time.monotonic()
             elif not self._options.reconnect:
@@ -194,46 +129,105 @@ class LiveSource:
             tries = self._reopen(problem, tries)
 
     def _open(self) -> Any:
+        container = self._connect()
+        try:
+            self._check(container)
+        except SourceOpenError:
+            container.close()
+            self._end_child()
+            raise
+        return container
+
+    def _connect(self) -> Any:
         opening = self._opening
         try:
-            container = av.open(
-                opening.target,
-                format=opening.format,
-                options=dict(opening.options),
-                timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S),
-            )
+            try:
+                return self._av_open(opening.options)
+            except (av.FFmpegError, OSError):
+                if opening.otherwise is None:
+                    raise
+                return self._av_open(opening.otherwise)
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            said = self._child.said if self._child else ""
+            self._end_child()
+            reason = said or getattr(error, "strerror", None) or str(error)
             if self.name.isdecimal():
                 raise SourceOpenError(
                     f"camera {self.name} can't be opened: {reason}; --list-cameras tells which "
                     f"there are, and {TEST} is a picture to try with"
                 ) from error
             raise SourceOpenError(f"{self.name} can't be opened: {reason}") from error
+
+    def _av_open(self, options: dict[str, str]) -> Any:
+        opening = self._opening
+        if not opening.program:
+            return av.open(
+                opening.target,
+                format=opening.format,
+                options=dict(options),
+                timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S),
+            )
+        self._child = child = Child(opening.program, feeds=False, timeout_s=_OPEN_TIMEOUT_S)
+        if self._stopped.is_set():
+            child.stop()
+        container: Any = av.open(child, format=opening.format, options=dict(options))
+        child.timeout_s = _READ_TIMEOUT_S
+        return container
+
+    def _check(self, container: Any) -> None:
         video = container.streams.video
         context = video[0].codec_context if video else None
         if context is None:
-            container.close()
             raise SourceOpenError(f"{self.name} has no picture that can be decoded")
-        if not 0 < context.width * context.height <= self._options.max_pixels:
-            container.close()
+        if not context.width * context.height:
+            raise SourceOpenError(f"{self.name} does not say how large its picture is")
+        if context.width * context.height > self._options.max_pixels:
             raise SourceOpenError(
                 f"{self.name} is {context.width}x{context.height}, over the limit of "
                 f"{self._options.max_pixels} pixels: pass --max-pixels to allow it"
             )
         context.options = {"max_pixels": str(self._options.max_pixels)}
         context.thread_count = 1  # frames in flight in other threads are latency
-        return container
 
-    def _frames(self) -> Iterator[Frame]:
-        reader = PixelReader(self.size)
+    def _frames(self, anchor: Anchor) -> Iterator[Frame]:
+        """Frames of this connection; sound between them goes where it is heard."""
+        streams = [self._container.streams.video[0]]
+        if self._sound and self._sound.fits(self._container.streams.audio):
+            streams.append(self._container.streams.audio[0])
         last = Fraction(-1)
-        for frame in self._container.decode(video=0):
-            tick = frame.time_base or Fraction(1, 1000)
-            pts = frame.pts * tick if frame.pts is not None else last + 1 / self.rate
-            pts = max(pts, last + Fraction(1, 100000)) if last >= 0 else pts
-            last = pts
-            yield Frame(reader.read(frame), pts)
+        for packet in self._decodable(streams, anchor):
+            for frame in packet:
+                tick = frame.time_base or Fraction(1, 1000)
+                pts = frame.pts * tick if frame.pts is not None else last + 1 / self.rate
+                last = max(pts, last + _FIRST_TICK) if last >= 0 else pts
+                yield Frame(self._read(frame), last)
+
+    def _decodable(self, streams: list[Any], anchor: Anchor) -> Iterator[list[Any]]:
+        damaged = 0
+        for packet in self._container.demux(*streams):
+            if packet.stream.type == "audio":
+                if self._sound and (sound := self._sound.place(packet, anchor)):
+                    self.on_sound(sound)
+                continue
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                damaged += 1
+                if damaged == 1:
+                    self._say(f"{self.name} delivers damaged data: skipped")
+                if damaged >= _DAMAGED:
+                    raise SourceReadError("nothing of it can be decoded") from None
+                continue
+            damaged = 0 if frames else damaged
+            yield frames
+
+    def _read(self, frame: Any) -> Any:
+        pixels = self._reader.read(frame)
+        notices = list(self._reader.notices)
+        for notice in notices[self._told :]:
+            self._say(f"{self.name}: {notice}")
+        self._told = len(notices)
+        return pixels
 
     def _wait_for(self, pts: Fraction, begun: float) -> float:
         """Hold a frame back until its turn; where that is long past, the clock begins anew."""
@@ -244,7 +238,7 @@ class LiveSource:
         return begun
 
     def _reopen(self, problem: str, tries: int) -> int:
-        self._container.close()
+        self._shut()
         if not (self._opening.paced and self._options.loop):
             self._say(f"{self.name} stopped: {problem}; trying again")
         while not self._stopped.is_set():
@@ -261,20 +255,12 @@ class LiveSource:
             return tries
         return tries
 
+    def _shut(self) -> None:
+        self._container.close()
+        self._end_child()
 
-def list_cameras(platform: str = sys.platform) -> list[str]:
-    """The cameras of this machine, one line each, by the names that `LiveSource` takes."""
-    if platform.startswith("linux"):
-        found = []
-        for path in sorted(Path("/sys/class/video4linux").glob("video*")):
-            label = path / "name"
-            title = label.read_text(errors="replace").strip() if label.is_file() else ""
-            found.append(f"{path.name.removeprefix('video')}  {title}")
-        return found
-    from av.device import enumerate_input_devices
-
-    kind = "avfoundation" if platform == "darwin" else "dshow"
-    return [
-        f"{number}  {device.description}"
-        for number, device in enumerate(enumerate_input_devices(kind))
-    ]
+    def _end_child(self) -> None:
+        if self._child:
+            self._child.stop()
+            self._child.end()
+            self._child = None

@@ -50,6 +50,8 @@ class LiveReport:
     seconds: float = 0.0
     fps: float = 0.0
     """Over the last frames."""
+    last_ms: float = 0.0
+    """From the capture of the last frame to its hand-over to the outlets."""
     latency_ms: tuple[float, float] = (0.0, 0.0)
     """From capture to the hand-over to the outlets: median and 95th percentile of the last
     frames.
@@ -123,7 +125,7 @@ class Live:
             while not self._stopping:
                 captured = self._newest.take(_LOOK_S)
                 if captured is None:
-                    if self._newest.closed:
+                    if self._newest.closed or not self._keys():
                         break
                     continue
                 if not self._show(captured, begun):
@@ -192,10 +194,12 @@ class Live:
         tick = Fraction(round((captured.at - begun) / float(CLOCK))) * CLOCK
         self._outlets.put(Frame(shown, max(Fraction(0), tick)))
         self._count(captured.at, begun)
-        for key in (self._shown_key(shown), self.read_key()):
-            if key and not self._turn(key):
-                return False
-        return bool(self._screen) or self._outlets.any_alive
+        return self._keys() and (bool(self._screen) or self._outlets.any_alive)
+
+    def _keys(self) -> bool:
+        """Show the window what there is, and follow the keys; False to end."""
+        in_window = self._shown_key(self.snapshot) if self.snapshot is not None else None
+        return all(self._turn(key) for key in (in_window, self.read_key()) if key)
 
     def _paint(self, captured: Captured) -> Shown:
         begun = time.monotonic()
@@ -227,6 +231,7 @@ class Live:
         report.frames += 1
         report.dropped = self._newest.dropped
         report.seconds = now - begun
+        report.last_ms = 1000 * (now - at)
         span = self._times[-1] - self._times[0]
         report.fps = (len(self._times) - 1) / span if span > 0 else 0.0
         found = percentiles_ms(list(self._latencies))

@@ -1,6 +1,7 @@
 """Live sources, outlets and knobs: nothing queues up, and what fails takes nothing else along."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -356,6 +357,20 @@ def test_keys_turn_knobs_while_it_runs() -> None:
     assert np.array_equal(screen.shown[15], screen.shown[17])
 
 
+def test_keys_are_read_while_no_frame_comes() -> None:
+    pressed = iter(["m", None, "q"])
+    source = LiveSource("test:96x64@1")  # a frame a second
+    live = Live(source, Studio([Inverting]), [Kept()])
+    live.read_key = lambda: next(pressed)
+    live.on_key = lambda key, knobs: None if key == "q" else turned(knobs, key, 1)
+    begun = time.monotonic()
+    live.run()
+    source.close()
+    assert live.knobs.mirror
+    assert live.report.frames < 3
+    assert time.monotonic() - begun < 10
+
+
 def test_without_a_display_a_window_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("only here does OpenCV end the program without a display")
@@ -466,3 +481,38 @@ def test_ctrl_c_leaves_a_playable_recording(tmp_path: Path, identity: Path) -> N
     with av.open(str(target)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) >= 5
     assert [p.name for p in tmp_path.iterdir()] == ["live.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are not known here")
+def test_keys_in_the_terminal_turn_knobs_and_end_it(tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from stylize_video.realtime.cli import main; main()"]
+    command += ["webcam", SMALL, "--no-window", "--style", "starry-fast", "--fade", "0"]
+    command += ["--record", str(tmp_path / "live.mkv"), "--engine", "cpu", "--seconds", "60"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, close_fds=True
+    ) as process:
+        os.close(theirs)
+        said = ""
+
+        def read_until(words: str) -> None:
+            nonlocal said
+            until = time.monotonic() + 60
+            while words not in said:
+                assert time.monotonic() < until, said
+                if select.select([ours], [], [], 0.5)[0]:
+                    said += os.read(ours, 4096).decode(errors="replace")
+
+        read_until(" a second")
+        for key, answer in (("h", "next style"), ("2", "style cartoon"), ("s", "snapshot: ")):
+            os.write(ours, key.encode())
+            read_until(answer)
+        os.write(ours, b"q")
+        read_until("recorded ")
+        assert process.wait(30) == 0
+        os.close(ours)
+    assert len(list(tmp_path.glob("stylize-*.png"))) == 1
+    with av.open(str(tmp_path / "live.mkv")) as recording:
+        assert sum(1 for _ in recording.decode(video=0)) >= 2

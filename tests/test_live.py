@@ -505,7 +505,7 @@ def test_keys_in_the_terminal_turn_knobs_and_end_it(tmp_path: Path) -> None:
                 if select.select([ours], [], [], 0.5)[0]:
                     said += os.read(ours, 4096).decode(errors="replace")
 
-        read_until(" a second")
+        read_until(" dropped")
         for key, answer in (("h", "next style"), ("2", "style cartoon"), ("s", "snapshot: ")):
             os.write(ours, key.encode())
             read_until(answer)

@@ -58,6 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "clips").mkdir()
     shutil.copy(home / "in.mp4", home / "clips" / "one.mp4")
     shutil.copy(ROOT / "samples" / "hills.jpg", home / "photo.jpg")
+    (home / "cues.json").write_text(blocks("json")[0])
     random = np.random.default_rng(0)
     (home / "photos").mkdir()
     for index in range(4):

@@ -27,6 +27,11 @@ _FREE_SIDE: Final = 256
 class Masker(Protocol):
     """Finds the mask of each frame of one video, one after another."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether it has to see every frame, also those it is not asked about."""
+        ...
+
     def __call__(self, pixels: Pixels) -> Mask:
         """The mask, (H, W) uint8, of a frame RGB (H, W, 3) uint8."""
         ...
@@ -38,6 +43,8 @@ class Masker(Protocol):
 
 class PictureMask:
     """A given picture: white inside, black outside; scaled to the frame."""
+
+    learns = False
 
     def __init__(self, picture: Pixels) -> None:
         self._mask = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -56,6 +63,8 @@ class PictureMask:
 
 class BrightnessMask:
     """A luma key: inside where the brightness, 0..255 by BT.601, is between two levels."""
+
+    learns = False
 
     def __init__(self, low: float, high: float) -> None:
         if not 0 <= low <= high <= 255:
@@ -80,6 +89,8 @@ class MovementMask:
 
     It has to see the empty place for a while; somebody who sits still fades into it, slowly.
     """
+
+    learns = True
 
     def __init__(self) -> None:
         self._subtractor = self._fresh()
@@ -113,6 +124,8 @@ class PersonMask:
     The network takes one float picture, RGB, NHWC or NCHW, and puts out the probability of a person
     for each pixel, in one channel or in the last of two. MediaPipe's selfie segmentation is one.
     """
+
+    learns = False
 
     def __init__(
         self, path: Path, values: tuple[float, float] = (0.0, 1.0), threads: int = 1

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import StylizeError
 from .finish import finished, mirrored, mixed, with_colours
 from .frame import Frame, Pixels
 from .knobs import Knobs
@@ -227,12 +226,13 @@ class Studio:
         return self._frozen
 
     def _mask(self, pixels: Pixels, knobs: Knobs) -> NDArray[np.uint8] | None:
-        """The mask that counts now. It is found even while it is off, where it learns."""
-        if self._masker is None:
-            return None
-        if knobs.mask == "off":
+        """The mask that counts now. One that learns sees the frames it does not count in, too."""
+        off = knobs.mask == "off"
+        if self._masker is None or (off and not self._masker.learns):
             return None
         mask = self._masker(pixels)
+        if off:
+            return None
         return mask if knobs.mask == "inside" else 255 - mask
 
     def _painting_size(self, pixels: Pixels, knobs: Knobs) -> tuple[int, int]:
@@ -288,7 +288,7 @@ class Studio:
                 painter.reset()
             with self._lock:
                 self._painters[style] = painter
-        except StylizeError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the picture goes on
             self._failed.add(style)
             self._say(f"{error}; the style before stays")
 

@@ -140,6 +140,22 @@ def test_alpha_is_mask_times_strength() -> None:
     assert (half.alpha[:, 48:] == 0).all()
 
 
+def test_a_mask_that_learns_sees_the_frames_it_does_not_count_in() -> None:
+    class Learner(BrightnessMask):
+        learns = True
+        seen = 0
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            self.seen += 1
+            return super().__call__(pixels)
+
+    for masker in (Learner(0, 255), BrightnessMask(0, 255)):
+        studio = Studio([lambda: Flat(50)], masker)
+        assert (studio.paint(frame(), Knobs()).alpha == 255).all()
+        studio.paint(frame(), Knobs(mask="inside"))
+        assert getattr(masker, "seen", 2) == 2
+
+
 # --- loading
 
 

@@ -2,11 +2,12 @@
 
 Codes are those of ITU-T H.273, as containers and FFmpeg carry them. Kr and Kb per matrix code come
 from its table 4; the equations from BT.601-7, BT.709-6 and BT.2020-2 (non-constant luminance). The
-transfer function is left alone: networks see the same R'G'B' values that a screen would.
+transfer function is left alone: networks see the same R'G'B' values that a screen would. Only PQ
+and HLG are brought to ordinary video (`tonemap`).
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ MATRIX_RGB: Final = 0
 RANGE_LIMITED: Final = 1
 RANGE_FULL: Final = 2
 TRANSFER_BT709: Final = 1
-TRANSFERS_HDR: Final = {16: "PQ", 18: "HLG"}
+TRANSFERS_HDR: Final[dict[int, Literal["PQ", "HLG"]]] = {16: "PQ", 18: "HLG"}
 
 _KR_KB: Final = {
     1: (0.2126, 0.0722),  # BT.709
@@ -45,7 +46,7 @@ class Colour:
         return self.range == RANGE_FULL
 
     @property
-    def hdr(self) -> str | None:
+    def hdr(self) -> Literal["PQ", "HLG"] | None:
         """Name of the high-dynamic-range transfer function, None for ordinary video."""
         return TRANSFERS_HDR.get(self.transfer)
 
@@ -67,8 +68,10 @@ class Colour:
         return _SWSCALE_MATRIX[self.effective_matrix(height)]
 
     def for_sdr(self) -> "Colour":
-        """The same tags with the transfer function of ordinary video in place of PQ or HLG."""
-        return replace(self, transfer=TRANSFER_BT709) if self.hdr else self
+        """The tags of BT.709 in place of those of PQ or HLG, which pictures have lost once they are
+        read.
+        """
+        return Colour(1, self.range, 1, TRANSFER_BT709) if self.hdr else self
 
 
 def yuv_to_rgb_matrix(matrix: int, *, full_range: bool) -> NDArray[np.float32]:

@@ -79,7 +79,7 @@ def test_unsaid_matrices_follow_the_size() -> None:
 def test_hdr_tags_become_those_of_ordinary_video() -> None:
     tagged = Colour(matrix=9, range=1, primaries=9, transfer=16)
     assert tagged.hdr == "PQ"
-    assert tagged.for_sdr() == Colour(matrix=9, range=1, primaries=9, transfer=1)
+    assert tagged.for_sdr() == Colour(matrix=1, range=1, primaries=1, transfer=1)
     assert Colour(transfer=1).hdr is None
 
 

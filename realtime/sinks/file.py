@@ -142,8 +142,8 @@ class FileSink:
         return stream
 
     def _tag_colours(self, context: Any) -> None:
-        """Write back the tags of the input; what is written is never high dynamic range."""
-        colour = self._info.colour.for_sdr()
+        """Write back the tags of the frames."""
+        colour = self._info.colour
         self._rgb_out = av.VideoFormat(self._pix_fmt, 2, 2).is_rgb or self._pix_fmt == "pal8"
         came_as_rgb = colour.matrix == MATRIX_RGB
         self._matrix = colour.effective_matrix(self._info.height)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..colour import RANGE_FULL, RANGE_LIMITED, Colour, planes_to_rgb
 from ..frame import Pixels
+from ..tonemap import PEAK, WHITE, to_sdr
 
 _PLANAR_8BIT: Final = frozenset(
     f"yuv{full}{sampling}p"
@@ -54,6 +55,8 @@ class PixelReader:
 
     def _rgb(self, frame: av.VideoFrame) -> Pixels:
         colour = colour_of(frame)
+        if colour.hdr and not frame.format.is_rgb:
+            return self._tone_mapped(frame, colour)
         if not colour.understood:
             self._note(f"colour matrix {colour.matrix} is not supported: read as BT.709 or BT.601")
         matrix, full = colour.effective_matrix(frame.height), colour.full_range
@@ -64,9 +67,10 @@ class PixelReader:
         if any(component.is_alpha for component in frame.format.components):
             self._note("the input has transparency: painted over black")
             rgba = self._reformat(frame, "rgba", colour)
-            return cv2.multiply(rgba[:, :, :3], cv2.merge([rgba[:, :, 3]] * 3), scale=1 / 255)  # type: ignore[return-value]
+            opaque = cv2.merge([rgba[:, :, 3]] * 3)
+            return np.asarray(cv2.multiply(rgba[:, :, :3], opaque, scale=1 / 255), np.uint8)
         if not name.startswith("yuv") and not name.startswith(("nv", "p0", "p2", "p4")):
-            return self._reformat(frame, "rgb24", colour)[:, :, :3]
+            return np.asarray(self._reformat(frame, "rgb24", colour)[:, :, :3], np.uint8)
         # deeper or packed: to 8-bit planes first, so that the matrix stays ours
         plain = self._reformatter.reformat(
             frame,
@@ -79,7 +83,18 @@ class PixelReader:
         y, cb, cr = _planes(plain)
         return planes_to_rgb(y, cb, cr, matrix, full_range=full)
 
-    def _reformat(self, frame: av.VideoFrame, fmt: str, colour: Colour) -> Pixels:
+    def _tone_mapped(self, frame: av.VideoFrame, colour: Colour) -> Pixels:
+        """Ordinary R'G'B' of a frame in high dynamic range."""
+        assert colour.hdr is not None
+        peak = _peak(frame) if colour.hdr == "PQ" else PEAK
+        self._note(
+            f"the input is HDR ({colour.hdr}, to {peak:.0f} cd/m²): brought to ordinary brightness "
+            "and colours, by BT.2390"
+        )
+        wide = self._reformat(frame, "rgb48le", colour)
+        return to_sdr(wide, colour.hdr, peak)
+
+    def _reformat(self, frame: av.VideoFrame, fmt: str, colour: Colour) -> Any:
         matrix = colour.swscale_matrix(frame.height)
         source_range = colour.range
         if not source_range:
@@ -94,7 +109,7 @@ class PixelReader:
             src_color_range=source_range,
             dst_color_range=RANGE_FULL,
         )
-        return out.to_ndarray()  # type: ignore[return-value]
+        return out.to_ndarray()
 
     def _note(self, text: str) -> None:
         self.notices.setdefault(text)
@@ -134,6 +149,23 @@ def colour_of(frame: av.VideoFrame) -> Colour:
     return Colour(
         int(frame.colorspace), int(tagged_range), int(frame.color_primaries), int(frame.color_trc)
     )
+
+
+def _peak(frame: av.VideoFrame) -> float:
+    """The brightest light of the master in cd/m², by the frame's side data or by custom."""
+    data: Any = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if data is not None:
+        most = int(np.frombuffer(bytes(data), np.uint32)[0])  # MaxCLL
+        if WHITE < most <= 10000:
+            return float(most)
+    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if data is not None:
+        # AVMasteringDisplayMetadata: 10 rationals, the last two the least and the most luminance
+        numbers = np.frombuffer(bytes(data), np.int32)[:20].reshape(10, 2)
+        numerator, denominator = (int(n) for n in numbers[9])
+        if denominator > 0 and WHITE < numerator / denominator <= 10000:
+            return numerator / denominator
+    return PEAK
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:

@@ -197,7 +197,7 @@ class FileSource:
             height=height,
             rate_nominal=Fraction(rate),
             time_base=Fraction(stream.time_base or 1) if has_clock else 1 / Fraction(rate),
-            colour=colour_of(frame),
+            colour=colour_of(frame).for_sdr(),
             pixel_aspect=aspect,
             frames_from_header=(stream.frames or None) if whole else None,
             duration_from_header=self._trimmed(duration),
@@ -325,11 +325,6 @@ class FileSource:
         lines = list(self._reader.notices) if self._reader else []
         if self._deinterlacer:
             lines.append("the input is interlaced: deinterlaced, one frame for each")
-        colour = self.info.colour
-        if colour.hdr:
-            lines.append(
-                f"the input is tagged HDR ({colour.hdr}): painted as ordinary video, tagged as such"
-            )
         if self._dropped_tracks:
             lines.append(f"{self._dropped_tracks} further video track(s) left out: one is painted")
         if self._timeline.splices:

@@ -55,6 +55,7 @@ ALLOWED = {
             "_arguments", "_live_input", "_options", "_outlets", "catalogue", "engines", "knobs",
             "live", "sinks", "sources", "stylizer", "tiers",
         },
+        "doctor": {"_child", "catalogue", "engines", "sinks", "sources"},
         "_console": {"pipeline"},
         "_gallery": {"catalogue"},
         "_options": {"engines", "keyframes", "sources", "video"},
@@ -69,7 +70,7 @@ ALLOWED = {
         },
         "cli": {
             "_arguments", "_console", "_export_tensorrt", "_gallery", "bench", "bench_temporal",
-            "catalogue", "engines", "image", "pipeline", "video", "webcam",
+            "catalogue", "doctor", "engines", "image", "pipeline", "video", "webcam",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

@@ -17,7 +17,7 @@ import cv2
 from rich.markup import escape
 
 from . import _export_tensorrt as _tensorrt
-from . import bench, bench_temporal, webcam
+from . import bench, bench_temporal, doctor, webcam
 from ._arguments import (
     add_engine,
     add_image,
@@ -244,6 +244,10 @@ def _bench(options: argparse.Namespace) -> int:
     return bench.run(options, print)
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    return doctor.run(options, print)
+
+
 def _export_tensorrt(options: argparse.Namespace) -> int:
     return _tensorrt.run(options, _Speaker(stderr_console(), quiet=False).line)
 
@@ -364,6 +368,12 @@ _COMMANDS: Final = {
     ),
     "styles": _Command(
         "list the styles there are", "List the styles there are.", _add_styles, _styles
+    ),
+    "doctor": _Command(
+        "say what works on this machine",
+        "Try engines, encoders, sources and outlets on this machine; say what to install.",
+        doctor.add_arguments,
+        _doctor,
     ),
     "bench": _Command(
         "measure speed on this machine",

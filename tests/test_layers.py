@@ -72,6 +72,7 @@ ALLOWED = {
             "engines", "knobs", "live", "outlets", "sinks", "sources", "studio", "stylizer",
             "tiers",
         },
+        "doctor": {"_child", "catalogue", "engines", "sinks", "sources"},
         "_console": {"pipeline"},
         "_gallery": {"catalogue"},
         "_options": {"engines", "keyframes", "sources", "video"},
@@ -86,8 +87,8 @@ ALLOWED = {
         },
         "cli": {
             "_arguments", "_console", "_export_tensorrt", "_gallery", "_looks", "bench",
-            "bench_temporal", "catalogue", "cues", "engines", "image", "pipeline", "turning",
-            "video", "webcam",
+            "bench_temporal", "catalogue", "cues", "doctor", "engines", "image", "pipeline",
+            "turning", "video", "webcam",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

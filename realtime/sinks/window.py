@@ -1,6 +1,9 @@
 """A window on the screen that shows frames and hears keys."""
 
+import ctypes
 import os
+import re
+import socket
 import sys
 from typing import Any, Final
 
@@ -58,8 +61,38 @@ def why_no_window() -> str | None:
     ]
     if gui and "NONE" in gui[0]:
         return "this OpenCV was built without windows: pip install opencv-python"
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        return "there is no display (DISPLAY is not set)"
+    if not sys.platform.startswith("linux"):
+        return None
+    if not gui or "QT" not in gui[0]:
+        found = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        return None if found else "there is no display (DISPLAY is not set)"
+    return _why_no_x11()
+
+
+def _why_no_x11() -> str | None:
+    """Why no X server answers; that of OpenCV's wheels speaks X11 only, and aborts without."""
+    display = os.environ.get("DISPLAY")
+    if not display:
+        wayland = ", only Wayland: Xwayland is needed" if os.environ.get("WAYLAND_DISPLAY") else ""
+        return f"there is no display (DISPLAY is not set{wayland})"
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return None if _listens(display) else f"the display {display} can't be reached"
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
+    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    connection = x11.XOpenDisplay(None)
+    if not connection:
+        return f"the display {display} can't be reached"
+    x11.XCloseDisplay(connection)
     return None
+
+
+def _listens(display: str) -> bool:
+    """Whether a local X server has a socket for connections; others are taken on trust."""
+    local = re.fullmatch(r":(\d+)(\.\d+)?", display)
+    if not local:
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(f"/tmp/.X11-unix/X{local[1]}") == 0

@@ -28,6 +28,7 @@ _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 5.0
 _LATE_S: Final = 0.25
 """A paced source that is later than this does not hurry after its clock."""
+_GAP_S: Final = 5.0
 _DAMAGED: Final = 200
 """So many packets on end that can't be decoded are taken for the end of the picture."""
 _FIRST_TICK: Final = Fraction(1, 100000)
@@ -101,9 +102,9 @@ class LiveSource:
             self._sound.close()
 
     def __iter__(self) -> Iterator[Captured]:
-        begun, tries = time.monotonic(), 0
+        tries = 0
         while not self._stopped.is_set():
-            anchor = Anchor()
+            anchor, begun = Anchor(), None
             try:
                 for frame in self._frames(anchor):
                     tries = 0
@@ -122,9 +123,8 @@ class LiveSource:
                 problem = getattr(error, "strerror", None) or str(error)
             if self._stopped.is_set():
                 return
-            if self._opening.paced and self._options.loop:
-                begun = time.monotonic()
-            elif not self._options.reconnect:
+            again = self._opening.paced and self._options.loop
+            if not again and not self._options.reconnect:
                 raise SourceReadError(f"{self.name} stopped: {problem}")
             tries = self._reopen(problem, tries)
 
@@ -229,11 +229,14 @@ class LiveSource:
         self._told = len(notices)
         return pixels
 
-    def _wait_for(self, pts: Fraction, begun: float) -> float:
-        """Hold a frame back until its turn; where that is long past, the clock begins anew."""
-        late = time.monotonic() - begun - float(pts)
-        if late > _LATE_S:
-            return begun + late
+    def _wait_for(self, pts: Fraction, begun: float | None) -> float:
+        """Hold a frame back until its turn, and give when zero was; where that is long past or far
+        ahead, the clock begins anew.
+        """
+        now = time.monotonic()
+        late = 0.0 if begun is None else now - begun - float(pts)
+        if begun is None or not -_GAP_S <= late <= _LATE_S:
+            return now - float(pts)
         self._stopped.wait(max(0.0, -late))
         return begun
 

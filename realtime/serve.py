@@ -144,7 +144,7 @@ def run(
     limits = Limits(peers=options.peers, pixels=options.max_pixels)
     networks = _networks(options, say)
     any_style = next((style for style in all_styles() if style.encoder), None)
-    gallery = Gallery(_with_one_painting(looks), networks, any_style, limits.paintings)
+    gallery = Gallery(_by_id(looks), networks, any_style, limits.paintings)
     # at once, so that what can't work is said before anybody is let in
     networks.painter(looks.styles[looks.names[looks.knobs.style]]).close()
     read_masker(options, say)
@@ -197,15 +197,21 @@ def run(
     return 0
 
 
-def _with_one_painting(looks: Looks) -> dict[str, Style]:
-    """Styles that need nothing else to paint. Raises `StylizeError` where one does."""
+def _by_id(looks: Looks) -> dict[str, Style]:
+    """The styles by their ids, which say nothing of where their files are. Raises `StylizeError`
+    for styles that need a painting, and for two of one id.
+    """
+    found: dict[str, Style] = {}
     for name, style in looks.styles.items():
         if style.encoder:
             raise StylizeError(
                 f"style {name} paints like any painting: leave it out, and drop a picture on the "
                 "page"
             )
-    return looks.styles
+        if style.card.id in found:
+            raise StylizeError(f"two styles have the id {style.card.id!r}: leave one out")
+        found[style.card.id] = style
+    return found
 
 
 def _others() -> list[str]:

@@ -166,7 +166,8 @@ class Guard:
 
 def is_public(path: str) -> bool:
     """Whether a path holds nothing but the pages themselves."""
-    return path in ("/", "/overlay", "/api/session") or path.startswith("/static/")
+    folder, _, name = path.rpartition("/")
+    return path in ("/", "/overlay", "/api/session") or (folder == "/static" and name != "")
 
 
 def failure(message: str, status: int) -> web.Response:
@@ -196,7 +197,8 @@ async def read_body(request: web.Request, most: int, seconds: float) -> bytes:
 
 
 def _same(given: str, known: str) -> bool:
-    return hmac.compare_digest(given.encode(), known.encode())
+    # headers may hold bytes that are no text
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
 
 
 def _host(header: str) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Final
@@ -24,7 +25,7 @@ from .limits import Limits
 from .overlay import Broadcasts
 from .peers import Peers, set_up_webrtc
 from .room import Arrived
-from .security import Door, Guard, is_loopback
+from .security import Door, Guard, Handler, is_loopback
 
 _STATIC: Final = Path(__file__).with_name("static")
 _FILES: Final = {
@@ -86,6 +87,7 @@ class WebServer:
             self._app(limits),
             access_log=None,
             keepalive_timeout=limits.head_s,
+            lingering_time=_CLOSE_S,
             shutdown_timeout=_CLOSE_S / 2,
             handler_cancellation=True,
         )
@@ -135,12 +137,12 @@ class WebServer:
         app.on_response_prepare.append(self._guard.add_headers)
         app.add_routes(
             [
-                web.get("/", lambda _: self._file("index.html")),
-                web.get("/overlay", lambda _: self._file("overlay.html")),
-                web.get("/static/{name}", lambda request: self._file(request.match_info["name"])),
-                web.get("/overlay.webp", lambda request: self._broadcasts.serve(request, "webp")),
-                web.get("/overlay.jpg", lambda request: self._broadcasts.serve(request, "jpeg")),
-                web.get("/feed.mjpg", lambda request: self._broadcasts.serve(request, "jpeg")),
+                web.get("/", _file("index.html")),
+                web.get("/overlay", _file("overlay.html")),
+                *(web.get(f"/static/{name}", _file(name)) for name in _FILES),
+                web.get("/overlay.webp", partial(self._broadcasts.serve, form="webp")),
+                web.get("/overlay.jpg", partial(self._broadcasts.serve, form="jpeg")),
+                web.get("/feed.mjpg", partial(self._broadcasts.serve, form="jpeg")),
                 web.get("/metrics", self._metrics),
                 web.post("/api/offer", self._offer),
                 web.get("/api/frames", self._sockets.serve),
@@ -148,13 +150,6 @@ class WebServer:
             ]
         )
         return app
-
-    @staticmethod
-    async def _file(name: str) -> web.Response:
-        if name not in _FILES:
-            raise web.HTTPNotFound
-        body = (_STATIC / name).read_bytes()
-        return web.Response(body=body, content_type=_FILES[name], charset="utf-8")
 
     async def _offer(self, request: web.Request) -> web.Response:
         content = await self._control.read_json(request, 2 * self._house.limits.description)
@@ -172,6 +167,16 @@ class WebServer:
 
     async def _end_peer(self, name: str) -> bool:
         return self._peers.end(name) or await self._sockets.end(name)
+
+
+def _file(name: str) -> Handler:
+    """Sends one file of the pages."""
+
+    async def send(_: web.Request) -> web.Response:
+        body = (_STATIC / name).read_bytes()
+        return web.Response(body=body, content_type=_FILES[name], charset="utf-8")
+
+    return send
 
 
 class Feeder:

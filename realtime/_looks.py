@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._options import parse_share
-from .catalogue import Style, find_style
+from .catalogue import Style, all_styles, find_style
 from .cues import Cue, Timeline, named_styles
 from .engines import Engine
 from .engines.choose import EngineRequest, load_engine
@@ -84,6 +84,22 @@ def add_look(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--outside", action="store_true", help="paint all but the mask: the background"
     )
+
+
+def add_more_styles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--more-styles",
+        default="",
+        metavar="STYLE,…",
+        help="styles to turn to later, beside --style (default: all of the catalogue)",
+    )
+
+
+def more_styles(options: argparse.Namespace) -> list[str]:
+    """The styles to turn to beside the first: by default those that need nothing else to paint."""
+    if options.more_styles:
+        return str(options.more_styles).split(",")
+    return [style.card.id for style in all_styles() if style.encoder is None]
 
 
 def add_timeline(parser: argparse.ArgumentParser) -> None:

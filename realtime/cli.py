@@ -17,7 +17,7 @@ import cv2
 from rich.markup import escape
 
 from . import _export_tensorrt as _tensorrt
-from . import bench, bench_temporal, doctor, webcam
+from . import bench, bench_temporal, ctl, doctor, serve, webcam
 from ._arguments import (
     add_engine,
     add_image,
@@ -224,6 +224,13 @@ def _webcam(options: argparse.Namespace) -> int:
     return webcam.run(options, say.line, None if options.quiet else webcam.terminal_status())
 
 
+def _serve(options: argparse.Namespace) -> int:
+    console = stderr_console()
+    say = _Speaker(console, quiet=options.quiet)
+    # links are printed whole, whatever the terminal's width
+    return serve.run(options, say.line, lambda text: console.print(escape(text), soft_wrap=True))
+
+
 def _styles(options: argparse.Namespace) -> int:
     styles = all_styles()
     if options.html:
@@ -356,6 +363,19 @@ _COMMANDS: Final = {
         "Paint a live source: show it, record it, push it on.",
         webcam.add_arguments,
         _webcam,
+    ),
+    "serve": _Command(
+        "a webcam page and an overlay for OBS",
+        "Serve a page that paints the camera of whoever opens it, an overlay for OBS, and a "
+        "control API.",
+        serve.add_arguments,
+        _serve,
+    ),
+    "ctl": _Command(
+        "turn the knobs of a running `stylize serve`",
+        "Turn the knobs of a running `stylize serve`, or tell how they stand.",
+        ctl.add_arguments,
+        ctl.run,
     ),
     "image": _Command(
         "paint a still picture", "Paint a still picture in a style.", add_image, _image

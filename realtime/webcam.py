@@ -13,10 +13,19 @@ from typing import Any, Final
 from ._arguments import add_engine, add_size, engine_request
 from ._keyboard import terminal_keys
 from ._live_input import add_input, open_input
-from ._looks import Looks, add_look, load_one, parse_fade, read_looks, read_masker
+from ._looks import (
+    Looks,
+    add_look,
+    add_more_styles,
+    load_one,
+    more_styles,
+    parse_fade,
+    read_looks,
+    read_masker,
+)
 from ._outlets import Recording, add_outlets, open_outlets, open_recording
 from .budget import Budget
-from .catalogue import Style, all_styles
+from .catalogue import Style
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, StylizeError
 from .knobs import KEYS, Knobs, turned
@@ -39,12 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size(parser)
     add_outlets(parser)
     add_look(parser)
-    parser.add_argument(
-        "--more-styles",
-        default="",
-        metavar="STYLE,…",
-        help="styles to turn to later, beside --style (default: all of the catalogue)",
-    )
+    add_more_styles(parser)
     live = parser.add_argument_group("staying live")
     live.add_argument(
         "--temporal",
@@ -85,8 +89,7 @@ def run(
         found = cameras()
         sys.stdout.write("".join(f"{line}\n" for line in found) or "no camera was found\n")
         return 0
-    more = options.more_styles.split(",") if options.more_styles else _others()
-    looks = read_looks(options, more)
+    looks = read_looks(options, more_styles(options))
     source = open_input(options, say)
     studio: Studio | None = None
     window: Window | None = None
@@ -116,11 +119,6 @@ def run(
         if studio:
             studio.close()
     return 0
-
-
-def _others() -> list[str]:
-    """The styles of the catalogue that need nothing else to paint."""
-    return [style.card.id for style in all_styles() if style.encoder is None]
 
 
 def _studio(looks: Looks, options: argparse.Namespace, say: Callable[[str], None]) -> Studio:

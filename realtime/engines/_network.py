@@ -2,6 +2,7 @@
 tiles.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
@@ -56,7 +57,10 @@ class Runner(Protocol):
 
 
 class NetworkEngine:
-    """An `Engine` over any `Runner` whose graph turns one picture into one."""
+    """An `Engine` over any `Runner` whose graph turns one picture into one.
+
+    Several threads may share it: they take turns.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class NetworkEngine:
         self.extra: Mapping[str, NDArray[Any]] = extra or {}
         """What the graph takes beside the picture, by name."""
         self._runner, self._name, self._fit, self._own = runner, name, fit, own
+        self._turn = threading.Lock()
         pictures = [i for i in runner.inputs if i.name not in self.extra]
         contract = read_contract(pictures, runner.outputs, name)
         if contract.dtype != np.uint8:
@@ -90,8 +95,17 @@ class NetworkEngine:
         """What really runs, in one line."""
         return self._runner.description
 
-    def paint(self, pixels: Pixels) -> Pixels:
-        """The painted frame, (H, W, 3) uint8 like `pixels`. Raises `InferenceError`."""
+    def paint(self, pixels: Pixels, extra: Mapping[str, NDArray[Any]] | None = None) -> Pixels:
+        """The painted frame, (H, W, 3) uint8 like `pixels`. Raises `InferenceError`.
+
+        `extra` takes the place of what the graph was given beside the picture.
+        """
+        with self._turn:
+            if extra is not None:
+                self.extra = extra
+            return self._painted(pixels)
+
+    def _painted(self, pixels: Pixels) -> Pixels:
         contract = self._contract
         if contract.width and contract.height:
             if self._fit == "tile":

@@ -1,8 +1,8 @@
 """Paints by the code of any painting: what to paint like is given at run time, and may change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import cv2
 import numpy as np
@@ -69,6 +69,16 @@ class AnyPaintingEngine:
         self._codes: list[NDArray[np.float32]] = []
         self._weights: list[float] = []
         self._alpha = 1.0
+        self._extra: Mapping[str, NDArray[Any]] | None = None
+
+    def fork(self) -> Self:
+        """An engine of the same networks that paints like the same paintings, until it is told
+        otherwise: each has its own mix and alpha. To be closed once for all of them.
+        """
+        other = type(self)(self._network, self._encode)
+        other._codes, other._weights, other._alpha = self._codes, self._weights, self._alpha
+        other._tell()
+        return other
 
     @property
     def description(self) -> str:
@@ -117,7 +127,7 @@ class AnyPaintingEngine:
 
     def paint(self, pixels: Pixels) -> Pixels:
         """The painted frame. Raises `InferenceError`."""
-        return self._network.paint(pixels)
+        return self._network.paint(pixels, self._extra)
 
     def close(self) -> None:
         """Release the networks."""
@@ -125,12 +135,12 @@ class AnyPaintingEngine:
         self._encode.close()
 
     def _tell(self) -> None:
-        """Hand code and alpha to the network, for the next frame."""
+        """Make ready what the network is handed with the next frame: code and alpha."""
         if not self._codes:
             return
         pairs = zip(self._codes, self._weights, strict=True)
         code: Any = sum(weight * code for code, weight in pairs)
-        self._network.extra = {
+        self._extra = {
             "code": np.asarray(code, np.float32),
             "alpha": np.array([[self._alpha]], np.float32),
         }

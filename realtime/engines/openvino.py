@@ -10,8 +10,8 @@ from .._optional import require
 from ..errors import StyleIncompatible
 from ._network import TensorSpec
 
-_SIZES: Final = 2
-"""Sizes that stay compiled: frames, and tiles of them."""
+_SIZES: Final = 4
+"""Sizes that stay compiled: frames, tiles of them, those of several live pictures in turn."""
 _TYPES: Final = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
 
 
@@ -38,7 +38,8 @@ class OpenVinoRunner:
         """The named output for tensors by the names of inputs."""
         main = self.inputs[0].name
         shape = tensors[main].shape
-        request = self._requests.get(shape) or self._compile(main, shape)
+        request = self._requests.pop(shape, None) or self._compile(main, shape)
+        self._requests[shape] = request  # the latest used at the end
         request.infer(dict(tensors), share_inputs=True, share_outputs=True)
         # a copy: the request writes the next frame into the same memory
         return np.array(request.get_tensor(output).data)
@@ -50,7 +51,7 @@ class OpenVinoRunner:
 
     def _compile(self, main: str, shape: tuple[int, ...]) -> Any:
         if len(self._requests) == _SIZES:
-            del self._requests[next(iter(self._requests))]
+            del self._requests[next(iter(self._requests))]  # the longest unused
         if self._model.input(main).get_partial_shape().is_dynamic or self._resized:
             self._resized = True
             self._model.reshape({main: list(shape)})
@@ -64,8 +65,7 @@ class OpenVinoRunner:
                 "ENABLE_CPU_PINNING": False,
             },
         )
-        self._requests[shape] = compiled.create_infer_request()
-        return self._requests[shape]
+        return compiled.create_infer_request()
 
 
 def _spec(port: Any) -> TensorSpec:

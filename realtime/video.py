@@ -3,8 +3,9 @@
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -13,10 +14,12 @@ from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
 from .frame import VideoInfo
+from .journal import fingerprint, journal_folder
 from .keyframes import Every
 from .metrics import peak_memory_mb
 from .peephole import Peephole, View
 from .pipeline import Pipeline, Report
+from .segments import LONG_S, SegmentJob, SegmentSettings, paint_in_segments
 from .sinks import Sink
 from .sinks._containers import CONTAINERS, Container, EncodeOptions
 from .sinks.file import FileSink
@@ -72,6 +75,8 @@ class VideoSettings:
     """How much of the past a tier carries on, as a share of what it usually does, 0..1."""
     show: View | None = None
     """Look into the temporal stage in place of the painting."""
+    segments: SegmentSettings | None = None
+    """Work in segments, so that an interrupted run can be gone on with; None never does."""
 
 
 @dataclass
@@ -92,6 +97,7 @@ class Result:
             "output": self.report.output,
             "whole": self.report.whole,
             "frames": self.report.frames,
+            "frames_resumed": self.report.resumed,
             "seconds": round(self.report.seconds, 3),
             "cpu_seconds": round(self.report.cpu_seconds, 3),
             "fps": round(self.report.fps, 2),
@@ -151,6 +157,12 @@ def paint_video(
     show = Peephole(stage, settings.show) if settings.show and stage else None
     stylizer = Stylizer(engine, stage, show)
     try:
+        if plan := _segment_plan(source_name, target_name, source, settings):
+            if watcher:
+                watcher.begin(source.info, target_name)
+            report, notices = paint_in_segments(plan, stylizer, watcher.frame if watcher else None)
+            notices = list(dict.fromkeys([*source.notices, *notices]))
+            return Result(source_name, report, notices, source.info, peak_memory_mb())
         sink = _open_sink(target_name, source, settings)
         pipeline = Pipeline(source, stylizer, sink)
         if watcher:
@@ -212,6 +224,77 @@ def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
         sink: Sink = ImageSequenceSink(path, overwrite=settings.write.overwrite)
         return sink
     return FileSink(path, source.info, source.extras, settings.write)
+
+
+def _segment_plan(
+    source_name: str, target_name: str, source: Source, settings: VideoSettings
+) -> SegmentJob | None:
+    """How to paint in segments; None where that is neither asked for nor worth it.
+
+    Raises `SinkOpenError` where it is asked for and can't be.
+    """
+    wanted = settings.segments
+    if wanted is None:
+        return None
+    target = Path(target_name)
+    hindrance = _why_in_one_piece(source_name, target_name, settings)
+    if hindrance:
+        if wanted.always or wanted.must_resume:
+            raise SinkOpenError(f"{hindrance}: leave --segments and --resume out")
+        return None
+    long = (source.info.duration_from_header or 0) >= LONG_S
+    if not (wanted.always or wanted.must_resume or long or journal_folder(target).is_dir()):
+        return None
+    made_of = {**wanted.made_of, **_made_of(source_name, settings)}
+    return SegmentJob(
+        source,
+        target,
+        settings.write,
+        replace(wanted, made_of=made_of),
+        lambda: _open_source(source_name, settings),
+    )
+
+
+def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+    target = Path(target_name)
+    if STDIO in (source_name, target_name):
+        return "a pipe can't be taken up again"
+    if is_sequence_pattern(target):
+        return "sequences of pictures are not written in segments"
+    if target.suffix.lower() == ".gif":
+        return "a GIF is written in one piece"
+    if settings.show:
+        return "--show is not painted in segments"
+    return None
+
+
+def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
+    """What decides the output beside style and engine, by the names people know it by."""
+    read, write = settings.read, settings.write
+    path = Path(source_name)
+    sequence = path.is_dir() or not path.exists()
+    try:
+        prints = [fingerprint(p) for p in (sequence_paths(path) if sequence else [path])]
+    except OSError as error:
+        raise SourceOpenError(f"{path} can't be read: {error.strerror}") from error
+    assert settings.segments is not None
+    facts = {
+        "the input": prints[0] if len(prints) == 1 else sha256(str(prints).encode()).hexdigest(),
+        "--start": read.start,
+        "--end": read.end,
+        "--size": "x".join(str(side or "") for side in read.resize),
+        "audio": read.audio,
+        "--codec": write.codec,
+        "--crf": write.crf,
+        "--preset": write.preset,
+        "--pix-fmt": write.pix_fmt,
+        "--fps": settings.sequence_rate if sequence else None,
+        "--temporal": settings.temporal,
+        "--consistency": settings.consistency,
+        "--paint-every": settings.paint_every,
+        "--segments": settings.segments.seconds,
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
 
 
 def _folder_jobs(folder: Path, target: str | None, style: Style) -> list[tuple[str, str]]:

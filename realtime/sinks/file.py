@@ -5,7 +5,7 @@ import errno
 import math
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -56,10 +56,10 @@ class FileSink:
         try:
             self._open(extras)
         except StylizeError:
-            self._discard()
+            self.discard()
             raise
         except (av.FFmpegError, ValueError, OSError) as error:
-            self._discard()
+            self.discard()
             raise SinkOpenError(f"{self._name} can't be written: {reason_of(error)}") from error
 
     @property
@@ -133,14 +133,20 @@ class FileSink:
 
     # --- ending
 
-    def finish(self) -> str:
-        """Flush, close and rename to the final name, which is returned."""
+    def finish(self, whole: Callable[[Path], None] | None = None) -> str:
+        """Flush, close and rename to the final name, which is returned.
+
+        `whole` is called with the whole file while it has its temporary name.
+        """
         try:
             self._close()
             if self._temporary is not None and isinstance(self._target, Path):
+                if whole:
+                    sync_file(self._temporary)
+                    whole(self._temporary)
                 self._temporary.replace(self._target)
         except (av.FFmpegError, OSError, ValueError) as error:
-            self._discard()
+            self.discard()
             raise SinkWriteError(f"{self._name} can't be written: {reason_of(error)}") from error
         return self._name
 
@@ -149,14 +155,14 @@ class FileSink:
         closed.
         """
         if self._temporary is None or not isinstance(self._target, Path) or not self._frames:
-            self._discard()
+            self.discard()
             return None
         partial = self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
         try:
             self._close()
             self._temporary.replace(partial)
         except (av.FFmpegError, OSError, ValueError):
-            self._discard()
+            self.discard()
             return None
         return str(partial)
 
@@ -166,7 +172,7 @@ class FileSink:
         self._mux(self._side.flush())
         self._output.close()
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         """Close and delete the temporary file, whatever state it is in."""
         if self._output is not None:
             # whatever goes wrong: the file is deleted
@@ -190,6 +196,12 @@ def temporary_neighbour(path: Path, *, overwrite: bool) -> Path:
     if not os.access(folder, os.W_OK):
         raise SinkOpenError(f"the folder {folder} can't be written to: permission denied")
     return folder / f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}"
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's content on the disk. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _movie_timescale(info: VideoInfo, extras: Extras) -> int:

@@ -17,6 +17,7 @@ from ._options import (
     parse_threads,
     read_paintings,
 )
+from ._segment_options import add_segments
 from .catalogue import DEFAULT_STYLE
 from .engines import ENGINE_NAMES
 from .engines.choose import EngineRequest
@@ -114,6 +115,7 @@ def add_video(parser: argparse.ArgumentParser) -> None:
         help="what is written to stdout (default: %(default)s; raw is rgb24)",
     )
     encoding.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    add_segments(parser)
     add_engine(parser)
     add_talk(parser)
 

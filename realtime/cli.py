@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from ._arguments import (
 )
 from ._console import ProgressBar, stderr_console
 from ._gallery import write_gallery
+from ._segment_options import segment_settings
 from .catalogue import Style, all_styles, find_style
 from .engines import Engine
 from .engines.choose import load_engine
@@ -152,6 +153,7 @@ def _video(options: argparse.Namespace) -> int:
     settings = video_settings(options)
     work = jobs(options.input, options.output, style)
     engine = load_engine(style, engine_request(options))
+    settings = replace(settings, segments=segment_settings(options, style, engine))
     results: list[Result] = []
     failures: list[dict[str, str]] = []
     watcher = _JobWatcher(ProgressBar(console, quiet=options.quiet), say, style, engine)

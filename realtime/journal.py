@@ -52,7 +52,6 @@ class _Content:
     segments: list[Segment] = field(default_factory=list)
     complete: bool = False
     """Whether the last segment ends the job."""
-    notices: list[str] = field(default_factory=list)
     joined: list[int] | None = None
     """Device, inode and size of the whole file, just before it gets its name."""
 
@@ -80,20 +79,14 @@ class Journal:
         """Whether all segments are there."""
         return self._content.complete
 
-    @property
-    def notices(self) -> list[str]:
-        """What was said of the input and output so far."""
-        return self._content.notices
-
     def parts(self) -> list[Path]:
         """The files of the finished segments, in order."""
         return [self.folder / segment.file for segment in self.segments]
 
-    def add(self, segment: Segment, notices: list[str], *, last: bool) -> None:
+    def add(self, segment: Segment, *, last: bool) -> None:
         """Note a segment whose files are on the disk. Raises OSError."""
         before = self.segments[-1] if self.segments else None
         self.segments.append(segment)
-        self._content.notices = list(dict.fromkeys([*self.notices, *notices]))
         self._content.complete = last
         self._save()
         if before is not None and before.state != segment.state:

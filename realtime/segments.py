@@ -217,9 +217,7 @@ class SegmentSink:
         part = self._part.finish()
         self._part = None
         try:
-            self._journal.add(
-                self._segment(path, part, border), self._source.notices, last=border is None
-            )
+            self._journal.add(self._segment(path, part, border), last=border is None)
         except OSError as error:
             raise SinkWriteError(
                 f"the journal of {self._target} can't be written: {reason_of(error)}"
@@ -291,12 +289,12 @@ def paint_in_segments(
         sink = SegmentSink(target, job.source, job.options, journal, segments, job.reopen)
         notices: list[str] = []
         if journal.segments:
-            notices.append(f"going on behind frame {journal.frames}, where a run was interrupted")
+            notices.append(f"went on behind frame {journal.frames}, where a run was interrupted")
         report = _run(job, segments, sink, journal, on_frame)
         if settings.keep:
             notices.append(_keep(journal, job))
         journal.remove()
-        return report, [*notices, *journal.notices, *sink.notices]
+        return report, [*notices, *job.source.notices, *sink.notices]
     finally:
         journal.close()
 

@@ -161,7 +161,6 @@ def paint_video(
             if watcher:
                 watcher.begin(source.info, target_name)
             report, notices = paint_in_segments(plan, stylizer, watcher.frame if watcher else None)
-            notices = list(dict.fromkeys([*source.notices, *notices]))
             return Result(source_name, report, notices, source.info, peak_memory_mb())
         sink = _open_sink(target_name, source, settings)
         pipeline = Pipeline(source, stylizer, sink)

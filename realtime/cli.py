@@ -24,21 +24,20 @@ from ._arguments import (
     engine_request,
     video_settings,
 )
-from ._console import ProgressBar, stderr_console
+from ._batch_options import batch_settings, named_inputs
+from ._console import ProgressBar, batch_table, stderr_console
 from ._gallery import write_gallery
 from ._segment_options import segment_settings
+from .batch import BatchReport, Outcome, run_batch
 from .catalogue import Style, all_styles, find_style
 from .engines import Engine
 from .engines.choose import load_engine
 from .errors import MissingDependency, StylizeError
+from .folders import Job, plan_jobs
 from .frame import VideoInfo
 from .image import paint_image
 from .pipeline import Report
-from .video import (
-    Result,
-    jobs,
-    paint_video,
-)
+from .video import Result, paint_video
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -151,39 +150,40 @@ def _video(options: argparse.Namespace) -> int:
     say = _Speaker(console, quiet=options.quiet)
     style = find_style(options.style)
     settings = video_settings(options)
-    work = jobs(options.input, options.output, style)
+    inputs, output = named_inputs(options)
+    work = plan_jobs(inputs, output, style, recursive=options.recursive)
     engine = load_engine(style, engine_request(options))
     settings = replace(settings, segments=segment_settings(options, style, engine))
-    results: list[Result] = []
-    failures: list[dict[str, str]] = []
-    watcher = _JobWatcher(ProgressBar(console, quiet=options.quiet), say, style, engine)
+    bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
+    watcher = _JobWatcher(bar, say, style, engine)
+    report = BatchReport()
+
+    def paint(job: Job) -> Result:
+        try:
+            return paint_video(job.source, job.target, engine, settings, watcher)
+        finally:
+            watcher.end()
+
+    def tell(outcome: Outcome) -> None:
+        bar.next_job()
+        if outcome.error:
+            console.print(f"[red]error:[/red] {escape(outcome.error)}")
+        for notice in outcome.result.notices if outcome.result else ():
+            say.line(notice)
+        if outcome.result:
+            say.summary(outcome.result)
+
     try:
-        for source, target in work:
-            try:
-                result = paint_video(source, target, engine, settings, watcher)
-            except StylizeError as error:
-                if len(work) == 1:
-                    raise
-                console.print(f"[red]error:[/red] {escape(str(error))}")
-                failures.append({"input": source, "error": str(error)})
-                continue
-            finally:
-                watcher.end()
-            results.append(result)
-            for notice in result.notices:
-                say.line(notice)
-            say.summary(result)
+        run_batch(work, paint, batch_settings(options), report, tell)
     finally:
         engine.close()
+        if len(work) > 1 and not options.quiet:
+            console.print(batch_table([outcome.as_row() for outcome in report.outcomes]))
+            say.line(report.summary())
     if options.json:
-        document = {
-            "style": style.card.id,
-            "engine": engine.description,
-            "jobs": [r.as_json() for r in results],
-            "failures": failures,
-        }
+        document = {"style": style.card.id, "engine": engine.description, **report.as_json()}
         print(json.dumps(document, indent=2))
-    return EXIT_FAILED if failures else 0
+    return EXIT_FAILED if report.failed else 0
 
 
 def _image(options: argparse.Namespace) -> int:

@@ -9,10 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from .catalogue import Style
 from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
+from .folders import STDIO, names_sequence
 from .frame import VideoInfo
 from .journal import fingerprint, journal_folder
 from .keyframes import Every
@@ -21,38 +21,18 @@ from .peephole import Peephole, View
 from .pipeline import Pipeline, Report
 from .segments import LONG_S, SegmentJob, SegmentSettings, paint_in_segments
 from .sinks import Sink
-from .sinks._containers import CONTAINERS, Container, EncodeOptions
+from .sinks._containers import Container, EncodeOptions
 from .sinks.file import FileSink
 from .sinks.images import ImageSequenceSink, is_sequence_pattern
 from .sources import Source
 from .sources.file import FileOptions, FileSource
-from .sources.images import IMAGE_SUFFIXES, ImageSequenceSource, sequence_paths
+from .sources.images import ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
 from .tiers import Tier, stage_for
 
-STDIO: Final = "-"
 PIPES: Final = {
     "y4m": Container("yuv4mpegpipe", "wrapped_avframe", constant_rate=True),
     "raw": Container("rawvideo", "rawvideo", constant_rate=True),
-}
-VIDEO_SUFFIXES: Final = frozenset(CONTAINERS) | {
-    ".3gp",
-    ".apng",
-    ".asf",
-    ".avi",
-    ".flv",
-    ".h264",
-    ".hevc",
-    ".m2ts",
-    ".mpeg",
-    ".mpg",
-    ".mts",
-    ".mxf",
-    ".nut",
-    ".ogv",
-    ".ts",
-    ".wmv",
-    ".y4m",
 }
 
 
@@ -119,26 +99,6 @@ class Watcher(Protocol):
         ...
 
 
-def jobs(source: str, target: str | None, style: Style) -> list[tuple[str, str]]:
-    """The (input, output) pairs for what was given: one for a file, one for each clip of a folder.
-
-    Without a target, the output is ``<stem>_<style>.<ending>`` beside the input, MP4 where the
-    input's own container is not one that is written. Raises `SourceOpenError` or `SinkOpenError`.
-    """
-    if source == STDIO:
-        return [(source, STDIO if target is None else target)]
-    path = Path(source)
-    if path.is_dir() and not _holds_only_pictures(path):
-        return _folder_jobs(path, target, style)
-    if target is None:
-        target = str(_beside(path, style))
-    elif target != STDIO and Path(target).is_dir():
-        target = str(Path(target) / _beside(path, style).name)
-    if target != STDIO and _same_file(path, Path(target)):
-        raise SinkOpenError(f"{target} is the input itself: give the output another name")
-    return [(source, target)]
-
-
 def paint_video(
     source_name: str,
     target_name: str,
@@ -199,7 +159,7 @@ def _open_source(name: str, settings: VideoSettings) -> Source:
     if name == STDIO:
         return FileSource(sys.stdin.buffer, settings.read)
     path = Path(name)
-    if path.is_dir() or (not path.exists() and _names_sequence(path)):
+    if path.is_dir() or (not path.exists() and names_sequence(path)):
         return ImageSequenceSource(
             sequence_paths(path),
             settings.sequence_rate,
@@ -294,45 +254,6 @@ def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
         "--segments": settings.segments.seconds,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
-
-
-def _folder_jobs(folder: Path, target: str | None, style: Style) -> list[tuple[str, str]]:
-    clips = sorted(
-        p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES
-    )
-    if not clips:
-        raise SourceOpenError(f"the folder {folder} holds no video files and no pictures")
-    if target is None:
-        return [(str(clip), str(_beside(clip, style))) for clip in clips]
-    into = Path(target)
-    if into.suffix and not into.is_dir():
-        raise SinkOpenError(
-            f"{folder} is a folder of clips, so the output {target} must be a folder too"
-        )
-    into.mkdir(parents=True, exist_ok=True)
-    return [(str(clip), str(into / _beside(clip, style).name)) for clip in clips]
-
-
-def _holds_only_pictures(folder: Path) -> bool:
-    suffixes = {p.suffix.lower() for p in folder.iterdir() if p.is_file()}
-    return bool(suffixes & IMAGE_SUFFIXES) and not suffixes & VIDEO_SUFFIXES
-
-
-def _names_sequence(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and ("*" in path.name or is_sequence_pattern(path))
-
-
-def _beside(path: Path, style: Style) -> Path:
-    suffix = path.suffix.lower()
-    stem = path.name if path.is_dir() else path.stem
-    stem = re.sub(r"%0?\d*d|\*", "", stem).rstrip("_-. ") or "painted"
-    return path.with_name(f"{stem}_{style.card.id}{suffix if suffix in CONTAINERS else '.mp4'}")
-
-
-def _same_file(source: Path, target: Path) -> bool:
-    if target.exists() and source.exists():
-        return target.samefile(source)
-    return target.resolve() == source.resolve()
 
 
 def _kept(report: Report) -> str:

@@ -42,14 +42,17 @@ ALLOWED = {
         "segments": {"_join", "_state", "journal", "pipeline", "sinks", "sources"},
         "pipeline": {"channel", "sinks", "sources"},
         "image": {"catalogue", "engines", "sinks", "sources"},
+        "folders": {"catalogue", "sinks", "sources"},
+        "batch": {"folders", "video"},
+        "_batch_options": {"batch", "folders"},
         "video": {
-            "catalogue", "engines", "journal", "keyframes", "metrics", "peephole", "pipeline",
+            "engines", "folders", "journal", "keyframes", "metrics", "peephole", "pipeline",
             "segments", "sinks", "sources", "stylizer", "tiers",
         },
         "_segment_options": {"_options", "catalogue", "engines", "segments"},
         "_arguments": {
-            "_options", "_segment_options", "catalogue", "engines", "peephole", "sinks", "sources",
-            "tiers", "video",
+            "_batch_options", "_options", "_segment_options", "catalogue", "engines", "folders",
+            "peephole", "sinks", "sources", "tiers", "video",
         },
         "newest": set(),
         "knobs": set(),
@@ -71,8 +74,9 @@ ALLOWED = {
             "synthflow", "tiers",
         },
         "cli": {
-            "_arguments", "_console", "_export_tensorrt", "_gallery", "_segment_options", "bench",
-            "bench_temporal", "catalogue", "engines", "image", "pipeline", "video", "webcam",
+            "_arguments", "_batch_options", "_console", "_export_tensorrt", "_gallery",
+            "_segment_options", "batch", "bench", "bench_temporal", "catalogue", "engines",
+            "folders", "image", "pipeline", "video", "webcam",
         },
         "__init__": {
             "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",

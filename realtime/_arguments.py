@@ -4,6 +4,7 @@ import argparse
 from fractions import Fraction
 from typing import Any
 
+from ._batch_options import add_batch, add_inputs
 from ._looks import add_look, add_timeline
 from ._options import (
     parse_count,
@@ -18,15 +19,17 @@ from ._options import (
     parse_threads,
     read_paintings,
 )
+from ._segment_options import add_segments
 from .catalogue import DEFAULT_STYLE
 from .engines import ENGINE_NAMES
 from .engines.choose import EngineRequest
 from .errors import StylizeError
+from .folders import STDIO
 from .peephole import VIEWS
 from .sinks._containers import DEFAULT_CRF, DEFAULT_PRESET, EncodeOptions
 from .sources.file import DEFAULT_MAX_PIXELS, FileOptions
 from .tiers import TIERS
-from .video import PIPES, STDIO, VideoSettings, default_threads
+from .video import PIPES, VideoSettings, default_threads
 
 
 def add_temporal(parser: argparse.ArgumentParser) -> None:
@@ -62,17 +65,7 @@ def add_temporal(parser: argparse.ArgumentParser) -> None:
 
 
 def add_video(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input",
-        help="a video file, a folder of clips or pictures, a sequence like %%05d.png, "
-        "or - for stdin",
-    )
-    parser.add_argument(
-        "output",
-        nargs="?",
-        help="a file (.mp4 .mkv .mov .webm .gif), a sequence like %%05d.png, a folder for a "
-        "folder, or - for stdout; by default <stem>_<style>.<ending> beside the input",
-    )
+    add_inputs(parser)
     add_temporal(parser)
     add_look(parser)
     add_timeline(parser)
@@ -117,6 +110,8 @@ def add_video(parser: argparse.ArgumentParser) -> None:
         help="what is written to stdout (default: %(default)s; raw is rgb24)",
     )
     encoding.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    add_batch(parser)
+    add_segments(parser)
     add_engine(parser)
     add_talk(parser)
 
@@ -227,8 +222,6 @@ def video_settings(options: argparse.Namespace) -> VideoSettings:
         raise StylizeError("--raw describes raw video on standard input: give - as the input")
     if options.show and options.temporal == "off":
         raise StylizeError("--show looks into the temporal stage, which --temporal off leaves out")
-    if options.json and options.output == STDIO:
-        raise StylizeError("--json and a video can't both go to standard output")
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise StylizeError(
             f"--end {float(options.end)} must come after --start {float(options.start)}"

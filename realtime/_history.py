@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ._state import State
 from ._strips import (
     Strip,
     Strips,
@@ -69,6 +70,23 @@ class History:
         self._plain = np.empty_like(painted)
         self.shown = painted
         self._sharpen, self._settled = 0.0, False
+
+    def remember(self) -> State:
+        """What `recall` needs."""
+        return {
+            "result": self._result,
+            "shown": self.shown,
+            "sharpen": self._sharpen,
+            "settled": self._settled,
+        }
+
+    @classmethod
+    def recall(cls, state: State, scale: int, threads: int) -> "History":
+        """The history that gave `state`."""
+        history = cls(state["shown"], scale, threads)
+        history._result = state["result"]
+        history._sharpen, history._settled = state["sharpen"], state["settled"]
+        return history
 
     def restart(self, painted: Pixels) -> None:
         """Begin anew with this painting."""

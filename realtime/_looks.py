@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,25 @@ def load_turning(
             engine.close()
         raise
     first = engines[min(engines)]
-    return first, None if timeline.at_rest else Turning(timeline, engines, masker)
+    if timeline.at_rest:
+        return first, None
+    return first, Turning(timeline, engines, masker, _made_of(options, looks, cues))
+
+
+def _made_of(options: argparse.Namespace, looks: Looks, cues: Sequence[Cue]) -> dict[str, str]:
+    files = [file for style in looks.styles.values() for file in style.files.values()]
+    sums = [file.sha256 or sha256(file.path.read_bytes()).hexdigest() for file in files]
+    masks = [Path(options.mask)] if options.mask and Path(options.mask).is_file() else []
+    masks += [options.person_model] if options.person_model else []
+    return {
+        "the knobs": repr(looks.knobs),
+        "--timeline": sha256(repr(cues).encode()).hexdigest() if cues else "none",
+        "the styles": sha256(" ".join(sums).encode()).hexdigest(),
+        "--mask": " ".join(
+            [str(options.mask), *(sha256(path.read_bytes()).hexdigest() for path in masks)]
+        ),
+        "--person-values": str(options.person_values),
+    }
 
 
 def load_one(style: Style, request: EngineRequest) -> Engine:

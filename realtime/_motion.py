@@ -6,6 +6,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from ._state import State
 from .flow import Flow, FlowEstimator, Grey
 from .frame import Pixels
 from .warp import Floats, area_ratio, forward_backward_agree, grid, inside, warp
@@ -38,6 +39,15 @@ class Seen:
     smooth: Floats
     scale: int
 
+    def remember(self) -> State:
+        """What `recall` needs."""
+        return {"grey": self.grey, "smooth": self.smooth, "scale": self.scale}
+
+    @classmethod
+    def recall(cls, state: State) -> "Seen":
+        """The one that gave `state`."""
+        return cls(state["grey"], state["smooth"], state["scale"])
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -49,6 +59,15 @@ class Motion:
     """(h, w) in 0..1: how far what is there may be taken for what is here."""
     gain: float
     """How many times brighter it is now than then."""
+
+    def remember(self) -> State:
+        """What `recall` needs."""
+        return {"flow": self.flow, "trust": self.trust, "gain": self.gain}
+
+    @classmethod
+    def recall(cls, state: State) -> "Motion":
+        """The one that gave `state`."""
+        return cls(state["flow"], state["trust"], state["gain"])
 
     @property
     def cut(self) -> bool:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ._state import State
 from .warp import Floats
 
 _TILE: Final = 8
@@ -29,6 +30,17 @@ class Still:
 
     def __init__(self, smooth: Floats) -> None:
         self._anchor, self._last = smooth.copy(), smooth
+
+    def remember(self) -> State:
+        """What `recall` needs."""
+        return {"anchor": self._anchor, "last": self._last}
+
+    @classmethod
+    def recall(cls, state: State) -> "Still":
+        """As it was when it gave `state`."""
+        still = cls(state["anchor"])
+        still._last = state["last"]
+        return still
 
     def update(self, smooth: Floats, age: Floats, flow: Floats) -> NDArray[np.bool_] | None:
         """Where nothing has moved, (h, w); None where no tile rests.

@@ -25,22 +25,22 @@ from ._arguments import (
     engine_request,
     video_settings,
 )
-from ._console import ProgressBar, stderr_console
+from ._batch_options import batch_settings, named_inputs
+from ._console import ProgressBar, batch_table, stderr_console
 from ._gallery import write_gallery
 from ._looks import first_style, load_turning
+from ._segment_options import segment_settings
+from .batch import BatchReport, Outcome, run_batch
 from .catalogue import Style, all_styles
 from .cues import read_cues
 from .engines import Engine
 from .errors import MissingDependency, StylizeError
+from .folders import Job, plan_jobs
 from .frame import VideoInfo
 from .image import paint_image
 from .pipeline import Report
 from .turning import paint_turned
-from .video import (
-    Result,
-    jobs,
-    paint_video,
-)
+from .video import Result, paint_video
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -153,43 +153,45 @@ def _video(options: argparse.Namespace) -> int:
     say = _Speaker(console, quiet=options.quiet)
     style = first_style(options)
     settings = video_settings(options)
-    work = jobs(options.input, options.output, style)
+    inputs, output = named_inputs(options)
+    work = plan_jobs(inputs, output, style, recursive=options.recursive)
     cues = read_cues(options.timeline) if options.timeline else []
     engine, turning = load_turning(options, cues, engine_request(options), say.line)
     if turning and settings.show:
         raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    settings = replace(settings, turning=turning)
-    results: list[Result] = []
-    failures: list[dict[str, str]] = []
-    watcher = _JobWatcher(ProgressBar(console, quiet=options.quiet), say, style, engine)
+    segments = segment_settings(options, style, engine)
+    settings = replace(settings, turning=turning, segments=segments)
+    bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
+    watcher = _JobWatcher(bar, say, style, engine)
+    report = BatchReport()
+
+    def paint(job: Job) -> Result:
+        try:
+            return paint_video(job.source, job.target, engine, settings, watcher)
+        finally:
+            watcher.end()
+
+    def tell(outcome: Outcome) -> None:
+        bar.next_job()
+        if outcome.error:
+            console.print(f"[red]error:[/red] {escape(outcome.error)}")
+        for notice in outcome.result.notices if outcome.result else ():
+            say.line(notice)
+        if outcome.result:
+            say.summary(outcome.result)
+
     try:
-        for source, target in work:
-            try:
-                result = paint_video(source, target, engine, settings, watcher)
-            except StylizeError as error:
-                if len(work) == 1:
-                    raise
-                console.print(f"[red]error:[/red] {escape(str(error))}")
-                failures.append({"input": source, "error": str(error)})
-                continue
-            finally:
-                watcher.end()
-            results.append(result)
-            for notice in result.notices:
-                say.line(notice)
-            say.summary(result)
+        run_batch(work, paint, batch_settings(options), report, tell)
     finally:
         for loaded in turning.engines.values() if turning else [engine]:
             loaded.close()
+        if len(work) > 1 and not options.quiet:
+            console.print(batch_table([outcome.as_row() for outcome in report.outcomes]))
+            say.line(report.summary())
     if options.json:
-        document = {
-            "style": style.card.id,
-            "engine": engine.description,
-            "jobs": [r.as_json() for r in results],
-            "failures": failures,
-        }
+        document = {"style": style.card.id, "engine": engine.description, **report.as_json()}
         print(json.dumps(document, indent=2))
-    return EXIT_FAILED if failures else 0
+    return EXIT_FAILED if report.failed else 0
 
 
 def _image(options: argparse.Namespace) -> int:

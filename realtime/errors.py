@@ -12,6 +12,9 @@ StylizeError(Exception)
 │  ├─ StyleNotFound(LookupError)
 │  ├─ StyleCorrupt
 │  └─ StyleIncompatible
+├─ JournalError
+│  └─ OutputBusy
+├─ TemporalError
 └─ EngineError
    ├─ EngineUnavailable
    └─ InferenceError
@@ -84,3 +87,11 @@ class InferenceError(EngineError):
 
 class TemporalError(StylizeError):
     """The past could not be carried into a frame."""
+
+
+class JournalError(StylizeError):
+    """What an interrupted run has left can't be used by this one."""
+
+
+class OutputBusy(JournalError):
+    """Another run works on the same output."""

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ._motion import Motion, Seen, agreement, look, measure
+from ._state import State
 from ._strips import Strip, Strips, enlarged, framed_places, sharpen, wanted_sharpening
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator
@@ -64,6 +65,26 @@ class _Key:
     shown: Pixels | None = None
     """What was shown of its frame before its own painting was there."""
     coming: "Future[Pixels] | None" = None
+
+    def remember(self) -> State:
+        return {
+            "seen": self.seen.remember(),
+            "flow": self.flow,
+            "sure": self.sure,
+            "age": self.age,
+            "painted": self.painted,
+            "shown": self.shown,
+            "coming": self.coming.result() if self.coming else None,
+        }
+
+    @classmethod
+    def recall(cls, state: State) -> "_Key":
+        key = cls(Seen.recall(state["seen"]), state["flow"], state["sure"], state["age"])
+        key.painted, key.shown = state["painted"], state["shown"]
+        if state["coming"] is not None:
+            key.coming = Future()
+            key.coming.set_result(state["coming"])
+        return key
 
 
 class KeyframePropagation:
@@ -121,6 +142,29 @@ class KeyframePropagation:
         if self._strips:
             self._strips.close()
         self._last = self._key = self._coming = self._strips = self._painter = self.inside = None
+
+    def remember(self) -> State:
+        """All that the frames to come depend on, for `recall` by a stage of the same settings.
+
+        Waits for a key that is being painted.
+        """
+        return {
+            "last": self._last and self._last.remember(),
+            "shape": list(self._shape),
+            "key": self._key and self._key.remember(),
+            "coming": self._coming and self._coming.remember(),
+        }
+
+    def recall(self, state: State) -> None:
+        """Go on as the stage did that gave `state` by `remember`. Raises KeyError for another's."""
+        self.reset()
+        self._shape = tuple(state["shape"])
+        self._key, self._coming = (
+            state[name] and _Key.recall(state[name]) for name in ("key", "coming")
+        )
+        if state["last"] is not None:
+            self._last = Seen.recall(state["last"])
+            self._strips = Strips(self._shape[0], self._last.scale, self._threads)
 
     def _next(self, picture: Pixels, paint: Paint) -> Pixels:
         seen = look(picture, flow_scale(picture.shape[1], self.settings.flow_width))

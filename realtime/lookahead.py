@@ -16,6 +16,7 @@ import numpy as np
 
 from ._history import broad_difference, enlarged_mask, rows_of
 from ._motion import Gate, Motion, Seen, agreement, look, measure_both
+from ._state import State
 from ._still import Still
 from ._strips import Strip, Strips, enlarged, framed, framed_places, sharpen, wanted_sharpening
 from .errors import TemporalError
@@ -59,6 +60,23 @@ class _Held:
     ahead: Motion | None = None
     number: int = 0
     """Since the shot began."""
+
+    def remember(self) -> State:
+        return {
+            "pixels": self.frame.pixels,
+            "pts": self.frame.pts,
+            "duration": self.frame.duration,
+            "seen": self.seen.remember(),
+            "back": self.back and self.back.remember(),
+            "ahead": self.ahead and self.ahead.remember(),
+            "number": self.number,
+        }
+
+    @classmethod
+    def recall(cls, state: State) -> "_Held":
+        back, ahead = (state[way] and Motion.recall(state[way]) for way in ("back", "ahead"))
+        frame = Frame(state["pixels"], state["pts"], state["duration"])
+        return cls(frame, Seen.recall(state["seen"]), back, ahead, state["number"])
 
 
 @dataclass
@@ -122,6 +140,23 @@ class LookAhead:
         if self._shot:
             self._shot.strips.close()
         self._held, self._next, self._shot, self.inside = [], 0, None, None
+
+    def remember(self) -> State:
+        """All that the frames to come depend on, for `recall` by a stage of the same settings."""
+        return {
+            "held": [held.remember() for held in self._held],
+            "next": self._next,
+            "shot": self._shot.remember() if self._shot else None,
+        }
+
+    def recall(self, state: State) -> None:
+        """Go on as the stage did that gave `state` by `remember`. Raises KeyError for another's."""
+        self.reset()
+        self._held = [_Held.recall(held) for held in state["held"]]
+        self._next = state["next"]
+        if state["shot"] is not None:
+            self._shot = _Shot(self._held[-1], self._threads)
+            self._shot.recall(state["shot"])
 
     def _take(self, frame: Frame, paint: Paint) -> None:
         scale = flow_scale(frame.pixels.shape[1], self.settings.flow_width)
@@ -240,6 +275,13 @@ class _Shot:
             )
             for _ in range(threads)
         ]
+
+    def remember(self) -> State:
+        return {"still": self._still.remember(), "shown": self._shown, "sharpen": self._sharpen}
+
+    def recall(self, state: State) -> None:
+        self._still = Still.recall(state["still"])
+        self._shown, self._sharpen = state["shown"], state["sharpen"]
 
     def average(self, held: _Held, samples: list[_Sample]) -> Pixels:
         """The frame with its samples blended in; what is shown of it, (H, W, 3) uint8."""

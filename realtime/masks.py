@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ._state import State
 from .engines._model import parse_model
 from .engines.onnx import OnnxRunner
 from .errors import InferenceError, StyleIncompatible, StylizeError
@@ -36,15 +37,37 @@ class Masker(Protocol):
         """The mask, (H, W) uint8, of a frame RGB (H, W, 3) uint8."""
         ...
 
+    def remember(self) -> State | None:
+        """What the frames to come depend on; None where that can't be put down."""
+        ...
+
+    def recall(self, state: State) -> None:
+        """Go on as the masker did that gave `state` by `remember`."""
+        ...
+
     def reset(self) -> None:
         """Forget the frames before."""
         ...
 
 
-class PictureMask:
-    """A given picture: white inside, black outside; scaled to the frame."""
+class _Forgetful:
+    """A masker that looks at each frame by itself."""
 
     learns = False
+
+    def remember(self) -> State | None:
+        """Nothing has to be."""
+        return {}
+
+    def recall(self, state: State) -> None:
+        """Nothing has to be."""
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+class PictureMask(_Forgetful):
+    """A given picture: white inside, black outside; scaled to the frame."""
 
     def __init__(self, picture: Pixels) -> None:
         self._mask = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -57,14 +80,9 @@ class PictureMask:
             self._scaled = np.asarray(scaled, np.uint8)
         return self._scaled
 
-    def reset(self) -> None:
-        """Nothing is remembered."""
 
-
-class BrightnessMask:
+class BrightnessMask(_Forgetful):
     """A luma key: inside where the brightness, 0..255 by BT.601, is between two levels."""
-
-    learns = False
 
     def __init__(self, low: float, high: float) -> None:
         if not 0 <= low <= high <= 255:
@@ -79,9 +97,6 @@ class BrightnessMask:
     def __call__(self, pixels: Pixels) -> Mask:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         return np.asarray(cv2.LUT(grey, self._table), np.uint8)
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
 
 
 class MovementMask:
@@ -112,6 +127,13 @@ class MovementMask:
         return np.asarray(
             cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
         )
+
+    def remember(self) -> State | None:
+        """What was learned stays inside OpenCV."""
+        return None
+
+    def recall(self, state: State) -> None:
+        """Never called."""
 
     def reset(self) -> None:
         """Learn the place anew."""
@@ -159,6 +181,14 @@ class PersonMask:
         large: Any = cv2.resize(person, (width, height), interpolation=cv2.INTER_LINEAR)
         # a probability of a half is the edge; the steep part around it keeps it from smearing
         return np.asarray(cv2.convertScaleAbs(np.clip(3 * large - 1, 0, 1), alpha=255), np.uint8)
+
+    def remember(self) -> State | None:
+        """The last mask."""
+        return {"last": self._last}
+
+    def recall(self, state: State) -> None:
+        """Go on from a mask."""
+        self._last = state["last"]
 
     def reset(self) -> None:
         """Forget the frames before."""

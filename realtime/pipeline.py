@@ -32,6 +32,7 @@ class Report:
     """How a run went."""
 
     frames: int = 0
+    """Painted so far, by this run and those it goes on from."""
     seconds: float = 0.0
     """Wall-clock time."""
     cpu_seconds: float = 0.0
@@ -40,11 +41,13 @@ class Report:
     """Where the result lies; None when nothing could be kept."""
     whole: bool = False
     """Whether the result holds everything there was to paint."""
+    resumed: int = 0
+    """How many of the frames earlier runs have painted."""
 
     @property
     def fps(self) -> float:
-        """Painted frames a second."""
-        return self.frames / self.seconds if self.seconds else 0.0
+        """Frames a second that this run has painted."""
+        return (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
 
 
 class Pipeline:

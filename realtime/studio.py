@@ -7,7 +7,7 @@ their time, a camera's at what has just been turned.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ._state import State
 from .finish import finished, mirrored, mixed, with_colours
 from .frame import Frame, Pixels
 from .knobs import Knobs
@@ -39,6 +40,14 @@ class Painter(Protocol):
 
     def strengthen(self, strength: float) -> float:
         """Paint at a strength, 0..1, where the network can; the strength that is left to do."""
+        ...
+
+    def remember(self) -> State:
+        """What the frames to come depend on."""
+        ...
+
+    def recall(self, state: State) -> None:
+        """Go on as the painter did that gave `state` by `remember`."""
         ...
 
     def reset(self) -> None:
@@ -170,6 +179,38 @@ class Studio:
         """Try a style again that could not be loaded."""
         self._failed.discard(style)
 
+    def remember(self) -> State:
+        """All that the frames to come depend on, for a studio of the same styles and masker.
+
+        Raises ValueError where its masker can't put down what it has learned.
+        """
+        mask = self._masker.remember() if self._masker else None
+        if self._masker and mask is None:
+            raise ValueError("what this mask has learned can't be put down")
+        return {
+            "waiting": [_packed(waiting) for waiting in self._waiting],
+            "done": {str(s): [_frame_state(f) for f in done] for s, done in self._done.items()},
+            "painters": {str(s): self._painters[s].remember() for s in sorted(self._showing)},
+            "shares": [[style, share] for style, share in self._shares.items()],
+            "frozen": _shown_state(self._frozen) if self._frozen else None,
+            "mask": mask,
+        }
+
+    def recall(self, state: State) -> None:
+        """Go on as the studio did that gave `state` by `remember`."""
+        self.reset()
+        self._waiting.extend(_unpacked(waiting) for waiting in state["waiting"])
+        self._shares = {int(style): float(share) for style, share in state["shares"]}
+        for style, done in state["done"].items():
+            self._done[int(style)] = deque(_frame(frame) for frame in done)
+        for style, painter in state["painters"].items():
+            self._load(int(style))
+            self._painters[int(style)].recall(painter)
+            self._showing.add(int(style))
+        self._frozen = _shown(state["frozen"]) if state["frozen"] else None
+        if self._masker:
+            self._masker.recall(state["mask"])
+
     def reset(self) -> None:
         """Forget the frames before: after a seek, or for another source."""
         for painter in self._painters.values():
@@ -300,3 +341,34 @@ def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         return pixels
     method = cv2.INTER_AREA if size[0] < width else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+
+
+def _frame_state(frame: Frame) -> State:
+    return {"pixels": frame.pixels, "pts": frame.pts, "duration": frame.duration}
+
+
+def _frame(state: State) -> Frame:
+    return Frame(state["pixels"], state["pts"], state["duration"])
+
+
+def _packed(waiting: _Waiting) -> State:
+    knobs = {**asdict(waiting.knobs), "mix": [list(part) for part in waiting.knobs.mix]}
+    return {"frame": _frame_state(waiting.frame), "knobs": knobs, "mask": waiting.mask}
+
+
+def _unpacked(state: State) -> _Waiting:
+    mix = tuple((int(style), float(share)) for style, share in state["knobs"]["mix"])
+    knobs = Knobs(**{**state["knobs"], "mix": mix})
+    return _Waiting(_frame(state["frame"]), knobs, state["mask"])
+
+
+def _shown_state(shown: Shown) -> State:
+    return {
+        "frame": _frame_state(shown.frame),
+        "painted": shown.painted,
+        "alpha": shown.alpha,
+    }
+
+
+def _shown(state: State) -> Shown:
+    return Shown(_frame(state["frame"]), state["painted"], state["alpha"])

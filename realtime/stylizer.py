@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from ._state import State
 from .engines import Engine
 from .engines.any_painting import AnyPaintingEngine
 from .errors import InferenceError
@@ -26,6 +27,14 @@ class Stage(Protocol):
 
     def reset(self) -> None:
         """Forget all frames."""
+        ...
+
+    def remember(self) -> State:
+        """All that the frames to come depend on."""
+        ...
+
+    def recall(self, state: State) -> None:
+        """Go on as the stage did that gave `state` by `remember`."""
         ...
 
 
@@ -84,6 +93,15 @@ class Stylizer:
 
     def _viewed(self, painted: Iterable[Frame]) -> Iterable[Frame]:
         return map(self._show, painted) if self._show else painted
+
+    def remember(self) -> State:
+        """All that the frames to come depend on, for a stylizer of the same style and settings."""
+        return {"stage": self._temporal.remember() if self._temporal else None}
+
+    def recall(self, state: State) -> None:
+        """Go on as the stylizer did that gave `state` by `remember`."""
+        if self._temporal and state["stage"] is not None:
+            self._temporal.recall(state["stage"])
 
     def reset(self) -> None:
         """Forget the frames before: after a seek, or for another source."""

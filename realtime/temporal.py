@@ -23,6 +23,7 @@ import numpy as np
 
 from ._history import History, Step
 from ._motion import Gate, Motion, Seen, look, measure
+from ._state import State
 from ._still import Still
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator, Preset
@@ -99,6 +100,17 @@ class TemporalBlender:
             self._looking.shutdown()
         self._forget()
         self._looking = None
+
+    def remember(self) -> State:
+        """All that the frames to come depend on, for `recall` by a stage of the same settings."""
+        past = self._past
+        return {"past": past.remember() if past else None}
+
+    def recall(self, state: State) -> None:
+        """Go on as the stage did that gave `state` by `remember`. Raises KeyError for another's."""
+        self._forget()
+        if state["past"] is not None:
+            self._past = _Past.recall(state["past"], self._threads)
 
     def push(self, frame: Frame, paint: Paint) -> list[Frame]:
         """Paint a frame and blend the past in: that frame, with no delay. Raises
@@ -187,6 +199,22 @@ class _Past:
         self.seen = seen
         self.age = np.zeros(seen.grey.shape, np.float32)
         self.still = Still(seen.smooth)
+
+    def remember(self) -> State:
+        return {
+            "history": self.history.remember(),
+            "seen": self.seen.remember(),
+            "age": self.age,
+            "still": self.still.remember(),
+        }
+
+    @classmethod
+    def recall(cls, state: State, threads: int) -> "_Past":
+        seen = Seen.recall(state["seen"])
+        past = cls(History.recall(state["history"], seen.scale, threads), seen)
+        past.age = state["age"]
+        past.still = Still.recall(state["still"])
+        return past
 
     def age_by(self, motion: Motion, most: float) -> Floats:
         """The weights of the past, `most` at most, one frame on.

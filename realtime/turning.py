@@ -1,10 +1,11 @@
 """Paints a file's frames as its knobs stand at their time."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
+from ._state import State
 from .cues import Timeline
 from .engines import Engine
 from .frame import Frame, Pixels
@@ -21,6 +22,13 @@ class Turning:
     engines: Mapping[int, Engine]
     """The engines of all styles that are ever shown, by their numbers."""
     masker: Masker | None = None
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    """What decides the looks, by the names people know it by: to tell one run from another."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether all that is learned on the way can be put down and taken up again."""
+        return self.masker is None or self.masker.remember() is not None
 
 
 class TurnedPainter:
@@ -42,6 +50,14 @@ class TurnedPainter:
         """The frames still held back."""
         for shown in self._studio.finish():
             yield shown.frame
+
+    def remember(self) -> State:
+        """All that the frames to come depend on."""
+        return self._studio.remember()
+
+    def recall(self, state: State) -> None:
+        """Go on as the painter did that gave `state` by `remember`."""
+        self._studio.recall(state)
 
     def reset(self) -> None:
         """Forget the frames before."""

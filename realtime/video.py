@@ -3,54 +3,37 @@
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from .catalogue import Style
 from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
+from .folders import STDIO, names_sequence
 from .frame import VideoInfo
+from .journal import fingerprint, journal_folder
 from .keyframes import Every
 from .metrics import peak_memory_mb
 from .peephole import Peephole, View
 from .pipeline import Pipeline, Report
+from .segments import LONG_S, SegmentJob, SegmentSettings, paint_in_segments
 from .sinks import Sink
-from .sinks._containers import CONTAINERS, Container, EncodeOptions
+from .sinks._containers import Container, EncodeOptions
 from .sinks.file import FileSink
 from .sinks.images import ImageSequenceSink, is_sequence_pattern
 from .sources import Source
 from .sources.file import FileOptions, FileSource
-from .sources.images import IMAGE_SUFFIXES, ImageSequenceSource, sequence_paths
+from .sources.images import ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
 from .tiers import Tier, stage_for
 from .turning import TurnedPainter, Turning
 
-STDIO: Final = "-"
 PIPES: Final = {
     "y4m": Container("yuv4mpegpipe", "wrapped_avframe", constant_rate=True),
     "raw": Container("rawvideo", "rawvideo", constant_rate=True),
-}
-VIDEO_SUFFIXES: Final = frozenset(CONTAINERS) | {
-    ".3gp",
-    ".apng",
-    ".asf",
-    ".avi",
-    ".flv",
-    ".h264",
-    ".hevc",
-    ".m2ts",
-    ".mpeg",
-    ".mpg",
-    ".mts",
-    ".mxf",
-    ".nut",
-    ".ogv",
-    ".ts",
-    ".wmv",
-    ".y4m",
 }
 
 
@@ -75,6 +58,8 @@ class VideoSettings:
     """Look into the temporal stage in place of the painting."""
     turning: Turning | None = None
     """The knobs over time; None to paint in one style as it is."""
+    segments: SegmentSettings | None = None
+    """Work in segments, so that an interrupted run can be gone on with; None never does."""
 
 
 @dataclass
@@ -95,6 +80,7 @@ class Result:
             "output": self.report.output,
             "whole": self.report.whole,
             "frames": self.report.frames,
+            "frames_resumed": self.report.resumed,
             "seconds": round(self.report.seconds, 3),
             "cpu_seconds": round(self.report.cpu_seconds, 3),
             "fps": round(self.report.fps, 2),
@@ -116,26 +102,6 @@ class Watcher(Protocol):
         ...
 
 
-def jobs(source: str, target: str | None, style: Style) -> list[tuple[str, str]]:
-    """The (input, output) pairs for what was given: one for a file, one for each clip of a folder.
-
-    Without a target, the output is ``<stem>_<style>.<ending>`` beside the input, MP4 where the
-    input's own container is not one that is written. Raises `SourceOpenError` or `SinkOpenError`.
-    """
-    if source == STDIO:
-        return [(source, STDIO if target is None else target)]
-    path = Path(source)
-    if path.is_dir() and not _holds_only_pictures(path):
-        return _folder_jobs(path, target, style)
-    if target is None:
-        target = str(_beside(path, style))
-    elif target != STDIO and Path(target).is_dir():
-        target = str(Path(target) / _beside(path, style).name)
-    if target != STDIO and _same_file(path, Path(target)):
-        raise SinkOpenError(f"{target} is the input itself: give the output another name")
-    return [(source, target)]
-
-
 def paint_video(
     source_name: str,
     target_name: str,
@@ -151,6 +117,11 @@ def paint_video(
     source = _open_source(source_name, settings)
     painter = _painter(engine, settings)
     try:
+        if plan := _segment_plan(source_name, target_name, source, settings):
+            if watcher:
+                watcher.begin(source.info, target_name)
+            report, notices = paint_in_segments(plan, painter, watcher.frame if watcher else None)
+            return Result(source_name, report, notices, source.info, peak_memory_mb())
         sink = _open_sink(target_name, source, settings)
         pipeline = Pipeline(source, painter, sink)
         if watcher:
@@ -200,7 +171,7 @@ def _open_source(name: str, settings: VideoSettings) -> Source:
     if name == STDIO:
         return FileSource(sys.stdin.buffer, settings.read)
     path = Path(name)
-    if path.is_dir() or (not path.exists() and _names_sequence(path)):
+    if path.is_dir() or (not path.exists() and names_sequence(path)):
         return ImageSequenceSource(
             sequence_paths(path),
             settings.sequence_rate,
@@ -226,43 +197,78 @@ def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
     return FileSink(path, source.info, source.extras, settings.write)
 
 
-def _folder_jobs(folder: Path, target: str | None, style: Style) -> list[tuple[str, str]]:
-    clips = sorted(
-        p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES
+def _segment_plan(
+    source_name: str, target_name: str, source: Source, settings: VideoSettings
+) -> SegmentJob | None:
+    """How to paint in segments; None where that is neither asked for nor worth it.
+
+    Raises `SinkOpenError` where it is asked for and can't be.
+    """
+    wanted = settings.segments
+    if wanted is None:
+        return None
+    target = Path(target_name)
+    hindrance = _why_in_one_piece(source_name, target_name, settings)
+    if hindrance:
+        if wanted.always or wanted.must_resume:
+            raise SinkOpenError(f"{hindrance}: leave --segments and --resume out")
+        return None
+    long = (source.info.duration_from_header or 0) >= LONG_S
+    if not (wanted.always or wanted.must_resume or long or journal_folder(target).is_dir()):
+        return None
+    made_of = {**wanted.made_of, **_made_of(source_name, settings)}
+    return SegmentJob(
+        source,
+        target,
+        settings.write,
+        replace(wanted, made_of=made_of),
+        lambda: _open_source(source_name, settings),
     )
-    if not clips:
-        raise SourceOpenError(f"the folder {folder} holds no video files and no pictures")
-    if target is None:
-        return [(str(clip), str(_beside(clip, style))) for clip in clips]
-    into = Path(target)
-    if into.suffix and not into.is_dir():
-        raise SinkOpenError(
-            f"{folder} is a folder of clips, so the output {target} must be a folder too"
-        )
-    into.mkdir(parents=True, exist_ok=True)
-    return [(str(clip), str(into / _beside(clip, style).name)) for clip in clips]
 
 
-def _holds_only_pictures(folder: Path) -> bool:
-    suffixes = {p.suffix.lower() for p in folder.iterdir() if p.is_file()}
-    return bool(suffixes & IMAGE_SUFFIXES) and not suffixes & VIDEO_SUFFIXES
+def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+    target = Path(target_name)
+    if STDIO in (source_name, target_name):
+        return "a pipe can't be taken up again"
+    if is_sequence_pattern(target):
+        return "sequences of pictures are not written in segments"
+    if target.suffix.lower() == ".gif":
+        return "a GIF is written in one piece"
+    if settings.show:
+        return "--show is not painted in segments"
+    if settings.turning and not settings.turning.lasting:
+        return "what a mask of movement has learned can't be taken up again"
+    return None
 
 
-def _names_sequence(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and ("*" in path.name or is_sequence_pattern(path))
-
-
-def _beside(path: Path, style: Style) -> Path:
-    suffix = path.suffix.lower()
-    stem = path.name if path.is_dir() else path.stem
-    stem = re.sub(r"%0?\d*d|\*", "", stem).rstrip("_-. ") or "painted"
-    return path.with_name(f"{stem}_{style.card.id}{suffix if suffix in CONTAINERS else '.mp4'}")
-
-
-def _same_file(source: Path, target: Path) -> bool:
-    if target.exists() and source.exists():
-        return target.samefile(source)
-    return target.resolve() == source.resolve()
+def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
+    """What decides the output beside style and engine, by the names people know it by."""
+    read, write = settings.read, settings.write
+    path = Path(source_name)
+    sequence = path.is_dir() or not path.exists()
+    try:
+        prints = [fingerprint(p) for p in (sequence_paths(path) if sequence else [path])]
+    except OSError as error:
+        raise SourceOpenError(f"{path} can't be read: {error.strerror}") from error
+    assert settings.segments is not None
+    facts = {
+        "the input": prints[0] if len(prints) == 1 else sha256(str(prints).encode()).hexdigest(),
+        "--start": read.start,
+        "--end": read.end,
+        "--size": "x".join(str(side or "") for side in read.resize),
+        "audio": read.audio,
+        "--codec": write.codec,
+        "--crf": write.crf,
+        "--preset": write.preset,
+        "--pix-fmt": write.pix_fmt,
+        "--fps": settings.sequence_rate if sequence else None,
+        "--temporal": settings.temporal,
+        "--consistency": settings.consistency,
+        "--paint-every": settings.paint_every,
+        "--segments": settings.segments.seconds,
+        **(settings.turning.made_of if settings.turning else {}),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
 
 
 def _kept(report: Report) -> str:

@@ -256,6 +256,12 @@ class Inverting:
     def strengthen(self, strength: float) -> float:
         return strength
 
+    def remember(self) -> dict[str, Any]:
+        return {}
+
+    def recall(self, state: Any) -> None:
+        pass
+
     def reset(self) -> None:
         pass
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stylize_video.realtime._state import load_state, save_state
 from stylize_video.realtime.budget import SCALES, Budget
 from stylize_video.realtime.catalogue import find_style
 from stylize_video.realtime.engines.choose import EngineRequest, load_engine
@@ -21,7 +24,7 @@ from stylize_video.realtime.fader import Fader
 from stylize_video.realtime.frame import Frame
 from stylize_video.realtime.knobs import Knobs
 from stylize_video.realtime.masks import BrightnessMask
-from stylize_video.realtime.studio import Studio
+from stylize_video.realtime.studio import Shown, Studio
 from stylize_video.realtime.stylizer import Stylizer
 
 
@@ -45,6 +48,12 @@ class Flat:
 
     def strengthen(self, strength: float) -> float:
         return strength
+
+    def remember(self) -> dict[str, Any]:
+        return {"held": [[f.pixels, f.pts] for f in self._held]}
+
+    def recall(self, state: Any) -> None:
+        self._held = [Frame(*held) for held in state["held"]]
 
     def reset(self) -> None:
         self._held = []
@@ -154,6 +163,32 @@ def test_a_mask_that_learns_sees_the_frames_it_does_not_count_in() -> None:
         assert (studio.paint(frame(), Knobs()).alpha == 255).all()
         studio.paint(frame(), Knobs(mask="inside"))
         assert getattr(masker, "seen", 2) == 2
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_studio_is_taken_up_again_at_any_frame(lag: int, tmp_path: Path) -> None:
+    knobs = [Knobs()] * 4 + [Knobs(mix=((0, 0.5), (1, 0.5)), divider=0.25)] * 3
+    knobs += [Knobs(style=1, freeze=True)] * 3 + [Knobs(style=1, mask="inside", strength=0.5)] * 3
+
+    def studio() -> Studio:
+        return Studio([lambda: Flat(50, lag), lambda: Flat(150, lag)], BrightnessMask(60, 255))
+
+    def levels(shown: list[Shown]) -> list[tuple[Fraction, int]]:
+        return [(s.frame.pts, int(s.frame.pixels.sum())) for s in shown]
+
+    through = studio()
+    whole = [s for n, k in enumerate(knobs) for s in through.push(frame(n), k)]
+    whole += list(through.finish())
+    for border in range(1, len(knobs)):
+        first = studio()
+        shown = [s for n, k in enumerate(knobs[:border]) for s in first.push(frame(n), k)]
+        save_state(tmp_path / "state.npz", first.remember())
+        second = studio()
+        second.recall(load_state(tmp_path / "state.npz"))
+        later = enumerate(knobs[border:], border)
+        shown += [s for n, k in later for s in second.push(frame(n), k)]
+        shown += list(second.finish())
+        assert levels(shown) == levels(whole)
 
 
 # --- loading

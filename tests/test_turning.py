@@ -156,3 +156,27 @@ def test_what_cant_be_turned_is_said_before_anything_is_written(
     assert cli.run(["video", str(clip), str(tmp_path / "out.mp4"), *options]) == 1
     assert said in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_cues_and_segments_give_what_one_piece_gives(
+    clip: Path, identity: Path, negative: Path, tmp_path: Path
+) -> None:
+    cues = tmp_path / "cues.json"
+    cues.write_text(
+        json.dumps(
+            [
+                {"time": 0.2, "knob": "style", "value": str(negative), "ramp": 1.2},
+                {"time": 0.5, "knob": "strength", "value": 0.4, "ramp": 1},
+            ]
+        )
+    )
+    outputs = []
+    for seconds in ("0", "0.5"):
+        outputs.append(tmp_path / f"in{seconds}.mkv")
+        command = ["video", str(clip), str(outputs[-1]), "--style", str(identity)]
+        command += ["--timeline", str(cues), "--segments", seconds, *LOSSLESS]
+        assert cli.run(command) == 0
+    whole, joined = (pictures(path) for path in outputs)
+    assert frame_times(outputs[0]) == frame_times(outputs[1])
+    assert len(whole) == len(joined) == 50
+    assert all(np.array_equal(a, b) for a, b in zip(whole, joined, strict=True))

@@ -5,38 +5,22 @@ import errno
 import math
 import os
 import uuid
-from fractions import Fraction
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import av
-import cv2
-from av.filter import Graph
-from av.video.reformatter import Interpolation, VideoReformatter
 
-from ..colour import MATRIX_RGB, RANGE_FULL, RANGE_LIMITED
 from ..errors import SinkOpenError, SinkWriteError, StylizeError
-from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo
-from ._containers import (
-    Container,
-    EncodeOptions,
-    container_for,
-    encoder_options,
-    needs_even,
-    pixel_format,
-    plain_rate,
-)
+from ..frame import Extras, Frame, SidePacket, VideoInfo
+from ._containers import Container, EncodeOptions, container_for
+from ._picture import PictureTrack
 from ._side import SideTracks
 
-# Averages the chroma of the pixels under one sample: the exact inverse of how it was repeated on
-# reading.
-_EXACT: Final = Interpolation.AREA | Interpolation.FULL_CHR_H_INP
 _WRITTEN_BY_MUXER: Final = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands"}
 )
-_LONGEST_FILL_S: Final = 60  # a hostile clock may not fill the disk
 _MAX_TIMESCALE: Final = 50_000_000
-_GIF_TICK: Final = Fraction(1, 100)
 
 
 class FileSink:
@@ -55,28 +39,28 @@ class FileSink:
         extras: Extras,
         options: EncodeOptions | None = None,
         container: Container | None = None,
+        temporary: Path | None = None,
     ) -> None:
+        """Open for writing; `temporary` is where a path is written until it is whole."""
         self._options = options or EncodeOptions()
         self._info, self._target = info, target
         self.notices: list[str] = []
         self._container = container or container_for(Path(str(target)))
         self._temporary: Path | None = None
         if isinstance(target, Path):
-            self._temporary = temporary_neighbour(target, overwrite=self._options.overwrite)
+            neighbour = temporary_neighbour(target, overwrite=self._options.overwrite)
+            self._temporary = temporary or neighbour
         self._frames = 0
-        self._last_pts = -1
-        self._durations: dict[int, int] = {}
-        self._reformatter = VideoReformatter()
+        self._encoded_before = False
         self._output: Any = None
-        self._shown = av.VideoFrame()
         try:
             self._open(extras)
         except StylizeError:
-            self._discard()
+            self.discard()
             raise
         except (av.FFmpegError, ValueError, OSError) as error:
-            self._discard()
-            raise SinkOpenError(f"{self._name} can't be written: {_reason(error)}") from error
+            self.discard()
+            raise SinkOpenError(f"{self._name} can't be written: {reason_of(error)}") from error
 
     @property
     def _name(self) -> str:
@@ -90,14 +74,10 @@ class FileSink:
         if self._container.format in ("mp4", "mov"):
             muxer["movie_timescale"] = str(_movie_timescale(self._info, extras))
         self._output = av.open(file, "w", format=self._container.format, container_options=muxer)
-        codec = self._options.codec or self._container.video
-        private = encoder_options(codec, self._options)
-        self._pix_fmt = pixel_format(codec, self._options.pix_fmt)
-        self._size = self._even_size(codec)
-        self._stream = self._add_video(codec, private)
-        self._stream.metadata.update(_kept(extras.video_metadata))
+        self._picture = PictureTrack(self._output, self._container, self._info, self._options)
+        self._picture.stream.metadata.update(_kept(extras.video_metadata))
         self._side = SideTracks(self._output, self._container, extras.streams)
-        self.notices += self._side.notices
+        self.notices += [*self._picture.notices, *self._side.notices]
         self._output.metadata.update(_kept(extras.metadata))
         if extras.chapters and self._container.audio:
             self._output.set_chapters([dict(chapter) for chapter in extras.chapters])
@@ -109,55 +89,6 @@ class FileSink:
                 f"{len(extras.attachments)} attachment(s) left out: only mkv holds them"
             )
         self._output.start_encoding()
-        self._palette = _Palette(*self._size, self._tick) if codec == "gif" else None
-
-    def _even_size(self, codec: str) -> tuple[int, int]:
-        even_x, even_y = needs_even(codec, self._pix_fmt)
-        width = self._info.width + (self._info.width % 2 if even_x else 0)
-        height = self._info.height + (self._info.height % 2 if even_y else 0)
-        if (width, height) != (self._info.width, self._info.height):
-            self.notices.append(
-                f"{self._info.width}x{self._info.height} is odd and {codec} {self._pix_fmt} wants "
-                f"even sides: the last row or column is repeated ({width}x{height})"
-            )
-        return width, height
-
-    def _add_video(self, codec: str, private: dict[str, str]) -> Any:
-        stream = self._output.add_stream(
-            codec, rate=plain_rate(self._info.rate_nominal), options=private
-        )
-        context = stream.codec_context
-        context.width, context.height = self._size
-        context.pix_fmt = self._pix_fmt
-        context.thread_count = self._options.threads
-        tick = _GIF_TICK if codec == "gif" else self._info.time_base
-        if self._container.constant_rate:
-            tick = 1 / self._info.rate_nominal
-        self._tick = tick
-        context.time_base = tick
-        stream.time_base = tick
-        if self._info.pixel_aspect != 1:
-            context.sample_aspect_ratio = self._info.pixel_aspect.limit_denominator(65535)
-        self._tag_colours(context)
-        return stream
-
-    def _tag_colours(self, context: Any) -> None:
-        """Write back the tags of the frames."""
-        colour = self._info.colour
-        self._rgb_out = av.VideoFormat(self._pix_fmt, 2, 2).is_rgb or self._pix_fmt == "pal8"
-        came_as_rgb = colour.matrix == MATRIX_RGB
-        self._matrix = colour.effective_matrix(self._info.height)
-        self._full = (colour.full_range and not came_as_rgb) or self._rgb_out
-        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
-        if self._rgb_out:
-            context.colorspace, context.color_range = MATRIX_RGB, RANGE_FULL
-            return
-        # an RGB input has no matrix to write back: say the one used
-        context.colorspace = self._matrix if came_as_rgb else colour.matrix
-        if self._full:
-            context.color_range = RANGE_FULL
-        else:
-            context.color_range = RANGE_LIMITED if came_as_rgb or colour.range else 0
 
     # --- writing
 
@@ -165,83 +96,58 @@ class FileSink:
         """Encode a frame, or carry a packet over."""
         try:
             if isinstance(item, Frame):
-                self._write_frame(item)
+                self._frames += 1
+                self._mux(self._picture.encode(item))
             else:
-                self._output.mux(list(self._side.packets(item.key, item.packet)))
+                self._mux(self._side.packets(item.key, item.packet))
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SinkWriteError(f"{self._name} can't be written: {_reason(error)}") from error
+            raise SinkWriteError(f"{self._name} can't be written: {reason_of(error)}") from error
 
-    def _write_frame(self, frame: Frame) -> None:
-        pts = max(round(frame.pts / self._tick), self._last_pts + 1)
-        if self._container.constant_rate and self._frames:
-            self._fill_gap(pts)
-        picture = self._picture(frame.pixels)
-        if frame.duration:
-            self._durations[pts] = round(frame.duration / self._tick)
-        self._frames += 1
-        self._encode(picture, pts)
+    def write_encoded(self, packet: Any, extradata: bytes) -> None:
+        """Take a packet of the picture that was encoded before, with the same options.
 
-    def _fill_gap(self, pts: int) -> None:
-        """Repeat the last picture up to `pts`: so a constant rate keeps varying times."""
-        first = max(self._last_pts + 1, pts - math.ceil(_LONGEST_FILL_S / self._tick))
-        for missing in range(first, pts):
-            self._encode(self._shown, missing)
-
-    def _encode(self, picture: av.VideoFrame, pts: int) -> None:
-        self._shown, self._last_pts = picture, pts
-        picture.pts, picture.time_base = pts, self._tick
-        for ready in self._palette.run(picture) if self._palette else (picture,):
-            self._mux(self._stream.encode(ready))
-
-    def _picture(self, pixels: Pixels) -> av.VideoFrame:
-        width, height = self._size
-        if pixels.shape[:2] != (height, width):
-            pixels = cv2.copyMakeBorder(  # type: ignore[assignment]
-                pixels,
-                0,
-                height - pixels.shape[0],
-                0,
-                width - pixels.shape[1],
-                cv2.BORDER_REPLICATE,
+        Frames and such packets don't mix. Raises `SinkWriteError` where `extradata`, the header of
+        the packet's encoder, is another than this one's.
+        """
+        if extradata != self.extradata:
+            raise SinkWriteError(
+                f"{self._name} can't be joined: its parts were not encoded alike; begin anew with "
+                "--restart"
             )
-        rgb = av.VideoFrame.from_numpy_buffer(pixels, format="rgb24")
-        rgb.color_range = RANGE_FULL
-        if self._palette or self._pix_fmt == "rgb24":
-            return rgb
-        matrix = self._info.colour.swscale_matrix(self._info.height)
-        out = self._reformatter.reformat(
-            rgb,
-            format=self._pix_fmt,
-            interpolation=_EXACT,
-            threads=1,
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            src_color_range=RANGE_FULL,
-            dst_color_range=RANGE_FULL if self._full else RANGE_LIMITED,
-        )
-        context = self._stream.codec_context
-        out.colorspace, out.color_range = context.colorspace, context.color_range
-        out.color_primaries, out.color_trc = context.color_primaries, context.color_trc
-        return out
+        self._encoded_before = True
+        packet.stream = self._picture.stream
+        try:
+            self._frames += 1
+            self._mux([packet])
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise SinkWriteError(f"{self._name} can't be written: {reason_of(error)}") from error
 
-    def _mux(self, packets: list[Any]) -> None:
+    @property
+    def extradata(self) -> bytes:
+        """The header of the picture's encoder."""
+        return bytes(self._picture.stream.codec_context.extradata or b"")
+
+    def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
-            duration = self._durations.pop(packet.pts, None)
-            if duration and not packet.duration:
-                packet.duration = duration
             self._output.mux(packet)
 
     # --- ending
 
-    def finish(self) -> str:
-        """Flush, close and rename to the final name, which is returned."""
+    def finish(self, whole: Callable[[Path], None] | None = None) -> str:
+        """Flush, close and rename to the final name, which is returned.
+
+        `whole` is called with the whole file while it has its temporary name.
+        """
         try:
             self._close()
             if self._temporary is not None and isinstance(self._target, Path):
+                if whole:
+                    sync_file(self._temporary)
+                    whole(self._temporary)
                 self._temporary.replace(self._target)
         except (av.FFmpegError, OSError, ValueError) as error:
-            self._discard()
-            raise SinkWriteError(f"{self._name} can't be written: {_reason(error)}") from error
+            self.discard()
+            raise SinkWriteError(f"{self._name} can't be written: {reason_of(error)}") from error
         return self._name
 
     def abandon(self) -> str | None:
@@ -249,25 +155,24 @@ class FileSink:
         closed.
         """
         if self._temporary is None or not isinstance(self._target, Path) or not self._frames:
-            self._discard()
+            self.discard()
             return None
         partial = self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
         try:
             self._close()
             self._temporary.replace(partial)
         except (av.FFmpegError, OSError, ValueError):
-            self._discard()
+            self.discard()
             return None
         return str(partial)
 
     def _close(self) -> None:
-        for ready in self._palette.run(None) if self._palette else ():
-            self._mux(self._stream.encode(ready))
-        self._mux(self._stream.encode(None))
-        self._output.mux(list(self._side.flush()))
+        if not self._encoded_before:
+            self._mux(self._picture.flush())
+        self._mux(self._side.flush())
         self._output.close()
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         """Close and delete the temporary file, whatever state it is in."""
         if self._output is not None:
             # whatever goes wrong: the file is deleted
@@ -275,34 +180,6 @@ class FileSink:
                 self._output.close()
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
-
-
-class _Palette:
-    """Picks the best 256 colours of each frame: FFmpeg's palettegen and paletteuse."""
-
-    def __init__(self, width: int, height: int, tick: Any) -> None:
-        self._graph = graph = Graph()
-        self._source = graph.add_buffer(
-            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=tick
-        )
-        split = graph.add("split")
-        generate = graph.add("palettegen", "stats_mode=single")
-        use = graph.add("paletteuse", "new=1:dither=sierra2_4a")
-        self._sink = graph.add("buffersink")
-        self._source.link_to(split)
-        split.link_to(generate, output_idx=0)
-        split.link_to(use, output_idx=1, input_idx=0)
-        generate.link_to(use, input_idx=1)
-        use.link_to(self._sink)
-        graph.configure()
-
-    def run(self, frame: av.VideoFrame | None) -> Any:
-        self._source.push(frame)
-        while True:
-            try:
-                yield self._sink.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
 
 
 def temporary_neighbour(path: Path, *, overwrite: bool) -> Path:
@@ -321,6 +198,12 @@ def temporary_neighbour(path: Path, *, overwrite: bool) -> Path:
     return folder / f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}"
 
 
+def sync_file(path: Path) -> None:
+    """Have a file's content on the disk. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _movie_timescale(info: VideoInfo, extras: Extras) -> int:
     """A clock on which the first picture and the first sound of MP4 can start exactly.
 
@@ -336,7 +219,8 @@ def _kept(metadata: Any) -> dict[str, str]:
     return {k: v for k, v in metadata.items() if k.lower() not in _WRITTEN_BY_MUXER}
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What went wrong with a file, in a few words."""
     code = getattr(error, "errno", None)
     if code == errno.ENOSPC:
         return "no space left on the disk"

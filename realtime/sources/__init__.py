@@ -1,9 +1,12 @@
 """Where pictures come from. Every source keeps one contract, tested over all of them."""
 
+import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
 
-from ..frame import Extras, Frame, SidePacket, VideoInfo
+from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo
 
 
 class Source(Protocol):
@@ -29,3 +32,32 @@ class Source(Protocol):
     def close(self) -> None:
         """Release everything. Called exactly once, by the thread that opened the source."""
         ...
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A frame of a source, by which a later reading finds the place again."""
+
+    count: int
+    """Frames read so far, this one included."""
+    time: Fraction
+    """Its pts, in seconds on the output's clock."""
+    digest: str
+    """Of its pixels, by `digest_of`."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A source that can be read again from behind a frame on, to the bit as in one reading."""
+
+    def skip_through(self, mark: Mark) -> None:
+        """Go on behind the marked frame; called before iterating, and info stays as it was.
+
+        Raises `SourceReadError` where the input does not have that frame.
+        """
+        ...
+
+
+def digest_of(pixels: Pixels) -> str:
+    """A short digest of a picture, to know it again."""
+    return hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()

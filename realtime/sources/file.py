@@ -2,6 +2,7 @@
 beside it.
 """
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from ..frame import (
     VideoInfo,
     scaled_size,
 )
+from . import Mark, digest_of
 from ._pixels import Deinterlacer, PixelReader, colour_of, upright_aspect, upright_size
 from ._timeline import Timeline
 
@@ -34,6 +36,9 @@ DEFAULT_MAX_PIXELS: Final = 4096 * 4096
 # Sound that comes before the first picture waits in memory; more than this is no video.
 _MAX_WAITING_BYTES: Final = 64 << 20
 _LATE_START_S: Final = 10
+# Decoding that begins this far before a place has forgotten how it began when it gets there.
+_RUN_UP_S: Final = Fraction(1)
+_READ_BEYOND_S: Final = 10
 _ATTACHED_PICTURE: Final = 0x400
 _DEFAULT: Final = 1
 _CLOCK_WANDERS: Final = 0x0200  # AVFMT_TS_DISCONT
@@ -65,6 +70,7 @@ class FileSource:
     def __init__(self, file: Path | BinaryIO, options: FileOptions | None = None) -> None:
         self.options = options or FileOptions()
         self.name = str(file) if isinstance(file, Path) else "standard input"
+        self._file = file
         self._container = open_container(file, self.name, self.options)
         try:
             self._prepare()
@@ -88,6 +94,7 @@ class FileSource:
         self._concealed = 0
         self._last: Fraction | None = None
         self._read = 0
+        self._skip_until: Fraction | None = None
         self._waiting: deque[Frame | SidePacket] = deque()
         self._items = self._demux()
         self._await_first_frame()
@@ -240,6 +247,76 @@ class FileSource:
             yield self._waiting.popleft()
         yield from self._items
 
+    def skip_through(self, mark: Mark) -> None:
+        """Go on behind the marked frame; see `sources.Resumable`.
+
+        Seeks close to it, where the container has one clock, and proves the place by the frame's
+        time and pixels; where that fails, decodes all that lies before.
+        """
+        if not isinstance(self._file, Path):
+            raise SourceReadError(f"{self.name} can't be read again: give a file")
+        if not self._container.format.flags & _CLOCK_WANDERS and mark.time > _RUN_UP_S:
+            if self._seek(mark.time - _RUN_UP_S) and self._find(mark):
+                return
+            self._items.close()
+            self._container.close()
+            self._container = open_container(self._file, self.name, self.options)
+            self._prepare()
+        if not self._find(mark):
+            raise SourceReadError(
+                f"{self.name} no longer has the frame at {float(mark.time):.3f} s that was painted "
+                "last: begin anew with --restart"
+            )
+
+    def _seek(self, time: Fraction) -> bool:
+        self._items.close()
+        try:
+            self._container.seek(int((time + self._shift()) * av.time_base), backward=True)
+        except av.FFmpegError:
+            return False
+        self._waiting.clear()
+        self._timeline = Timeline(self._shift(), wandering=False)
+        self._deinterlacer, self._last, self._read = None, None, 0
+        self._damaged = self._concealed = 0
+        self._items = self._demux()
+        return True
+
+    def _find(self, mark: Mark) -> bool:
+        """Read up to the marked frame, without converting those before."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._skip_until = mark.time
+        try:
+            for item in itertools.chain(waiting, self._items):
+                if isinstance(item, Frame) and item.pts >= mark.time:
+                    self._read = mark.count
+                    return item.pts == mark.time and digest_of(item.pixels) == mark.digest
+        except SourceReadError:
+            return False
+        finally:
+            self._skip_until = None
+        return False
+
+    def side_packets(self) -> Iterator[SidePacket]:
+        """What travels beside the picture, without decoding that: in place of iterating."""
+        yield from (item for item in self._waiting if isinstance(item, SidePacket))
+        streams = [self._stream, *(side.template for side in self._side.values())]
+        try:
+            for packet in self._container.demux(*streams):
+                if packet.stream_index != self._stream.index:
+                    if packet.size and (side := self._place(packet)):
+                        yield side
+                elif packet.size:
+                    self._timeline.place(packet)
+                    if packet.dts is not None:
+                        reached = packet.dts * packet.time_base
+                        if self._past_end(reached - _READ_BEYOND_S):
+                            return
+        except av.FFmpegError as error:
+            raise SourceReadError(
+                f"{self.name} can't be read to its end: {error.strerror}"
+            ) from error
+
     def _demux(self) -> Generator[Frame | SidePacket]:
         streams = [self._stream, *(side.template for side in self._side.values())]
         try:
@@ -312,6 +389,8 @@ class FileSource:
             self._reader.notices.setdefault("some frames shared a time: moved apart by one tick")
         self._last = time
         self._read += 1
+        if self._skip_until is not None and time < self._skip_until:
+            return
         duration = (
             raw.duration * Fraction(raw.time_base) if raw.duration and raw.time_base else None
         )

@@ -10,6 +10,7 @@ import av
 
 from ..errors import SourceOpenError, SourceReadError
 from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo, scaled_size
+from . import Mark, digest_of
 from ._pixels import PixelReader
 from .file import DEFAULT_MAX_PIXELS, FileOptions, open_container
 
@@ -95,9 +96,23 @@ class ImageSequenceSource:
             duration_from_header=len(self._paths) / rate,
         )
         self.extras = Extras()
+        self._skipped = 0
+
+    def skip_through(self, mark: Mark) -> None:
+        """Go on behind the marked frame; see `sources.Resumable`."""
+        if mark.count > len(self._paths):
+            raise SourceReadError(
+                f"{len(self._paths)} pictures are left of {mark.count} that were painted: begin "
+                "anew with --restart"
+            )
+        path = self._paths[mark.count - 1]
+        read_image(self._paths[0], reader=self._reader, max_pixels=self._max_pixels)
+        if digest_of(read_image(path, reader=self._reader)) != mark.digest:
+            raise SourceReadError(f"{path} has changed since: begin anew with --restart")
+        self._skipped = mark.count
 
     def __iter__(self) -> Iterator[Frame | SidePacket]:
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self._paths[self._skipped :], self._skipped):
             try:
                 pixels = read_image(path, reader=self._reader, max_pixels=self._max_pixels)
             except SourceOpenError as error:

@@ -1,0 +1,70 @@
+"""Joins encoded parts and what travels beside the picture into one file, without encoding again."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .frame import SidePacket
+from .sinks.file import FileSink
+from .sinks.parts import PartReader, Times
+
+
+def join_parts(parts: Sequence[Path], side: Iterator[SidePacket], sink: FileSink) -> None:
+    """Write the packets of `parts`, in order, and of `side` into a sink that is not yet ended.
+
+    Both go in by time, so that the muxer need hold little back. Raises `SinkWriteError`.
+    """
+    waiting = next(side, None)
+    for packet, extradata in _packets(parts):
+        now = packet.dts * packet.time_base
+        while waiting is not None and _due(waiting.packet, now):
+            sink.write(waiting)
+            waiting = next(side, None)
+        sink.write_encoded(packet, extradata)
+    while waiting is not None:
+        sink.write(waiting)
+        waiting = next(side, None)
+
+
+def _due(packet: Any, now: Any) -> bool:
+    stamp = packet.dts if packet.dts is not None else packet.pts
+    return bool(stamp is None or stamp * packet.time_base <= now)
+
+
+def _packets(parts: Sequence[Path]) -> Iterator[tuple[Any, bytes]]:
+    """The packets of all parts, decoding times made one run.
+
+    Every part is decoded from its own first frame, with decoding times that begin some frames
+    before it: in the part before. In one run they are the shown times in order, as many frames
+    late as frames are moved about; then they rise over the borders, and equal those of a file that
+    was encoded at once.
+    """
+    readers = [PartReader(path) for path in parts]
+    late = 0
+    head: list[int] = []
+    for reader in readers:
+        times = reader.times()
+        late = max(late, _frames_late(times))
+        if len(head) <= late:
+            head += [t.dts for t in times[: late + 1 - len(head)]]
+    before: list[int] = []
+    last: int | None = None
+    for reader in readers:
+        shown = before + sorted(t.pts for t in reader.times())
+        for number, packet in enumerate(reader.packets(), len(before)):
+            if number >= late:
+                dts = shown[number - late]
+            else:
+                dts = min(head[number], packet.pts) if number < len(head) else packet.pts
+            if last is not None and dts <= last:
+                dts = last + 1
+            packet.dts = last = dts
+            packet.pts = max(packet.pts, dts)
+            yield packet, reader.extradata
+        before = shown[max(0, len(shown) - late) :] if late else []
+
+
+def _frames_late(times: Sequence[Times]) -> int:
+    """By how many frames decoding times run ahead of shown ones."""
+    first = min((t.pts for t in times), default=0)
+    return sum(t.dts < first for t in times)

@@ -1,0 +1,579 @@
+"""Long jobs in segments: whatever ends a run, the next goes on, and the file is the same."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from media import frame_times, packets, read_video, write_video
+
+from stylize_video.realtime import FileSource, cli
+from stylize_video.realtime import segments as segments_module
+from stylize_video.realtime._state import load_state, save_state
+from stylize_video.realtime.errors import (
+    InferenceError,
+    JournalError,
+    OutputBusy,
+    SinkOpenError,
+    SinkWriteError,
+    SourceReadError,
+)
+from stylize_video.realtime.frame import Frame, Pixels, VideoInfo
+from stylize_video.realtime.journal import journal_folder, open_journal
+from stylize_video.realtime.pipeline import Report
+from stylize_video.realtime.segments import SegmentSettings
+from stylize_video.realtime.sinks._containers import EncodeOptions
+from stylize_video.realtime.sources import Mark, digest_of
+from stylize_video.realtime.sources.file import FileOptions
+from stylize_video.realtime.tiers import stage_for
+from stylize_video.realtime.video import Result, VideoSettings, paint_video
+
+LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0", threads=1, overwrite=True)
+ONE_SECOND = SegmentSettings(seconds=Fraction(1), always=True)
+
+
+class Negative:
+    """An engine double: the negative of each frame; may act on a certain one."""
+
+    description = "double"
+
+    def __init__(self, act: Callable[[int], None] | None = None) -> None:
+        self.notices: list[str] = []
+        self.painted = 0
+        self._act = act
+
+    def paint(self, pixels: Pixels) -> Pixels:
+        self.painted += 1
+        if self._act:
+            self._act(self.painted)
+        return 255 - pixels
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds with sound, a cut in the middle, at a rate that wanders."""
+    random = np.random.default_rng(3)
+    scenes = random.integers(0, 256, (2, 12, 16, 3)).astype(np.uint8)
+    times = np.cumsum(random.integers(2000, 5200, 100))
+    path = tmp_path_factory.mktemp("film") / "film.mkv"
+
+    def draw(index: int) -> Pixels:
+        picture = scenes[index // 55].repeat(8, 0).repeat(8, 1)
+        return np.ascontiguousarray(np.roll(picture, (index // 2, index), (0, 1)))
+
+    return write_video(
+        path,
+        100,
+        (128, 96),
+        Fraction(25),
+        times=[int(t) for t in times],
+        time_base=Fraction(1, 90000),
+        audio=True,
+        draw=draw,
+        options={"preset": "ultrafast", "bf": "2", "g": "30"},
+    )
+
+
+class Interrupt:
+    """A watcher that interrupts, as by Ctrl-C, after some frames of a run."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+
+    def begin(self, info: VideoInfo, output: str) -> None:
+        """Nothing to say."""
+
+    def frame(self, report: Report) -> None:
+        """Interrupt when it is time."""
+        if report.frames - report.resumed == self._frames:
+            raise KeyboardInterrupt
+
+
+def paint(
+    source: Path, target: Path, engine: Any = None, stop: int | None = None, **changes: Any
+) -> Result:
+    settings = replace(VideoSettings(threads=1, write=LOSSLESS, segments=ONE_SECOND), **changes)
+    watcher = Interrupt(stop) if stop else None
+    return paint_video(str(source), str(target), engine or Negative(), settings, watcher)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Frames, times, pixels and every packet beside the picture are equal."""
+    assert frame_times(one) == frame_times(other)
+    for a, b in zip(read_video(one), read_video(other), strict=True):
+        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
+    assert packets(one, "audio") == packets(other, "audio")
+
+
+# --- joined equals painted at once
+
+
+@pytest.mark.parametrize(
+    ("temporal", "every"),
+    [("off", 1), ("fast", 1), ("quality", 1), ("best", 1), ("fast", 3), ("quality", "auto")],
+)
+def test_an_interrupted_run_goes_on_to_the_same_pixels(
+    temporal: Any, every: Any, film: Path, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole.mkv", tmp_path / "parts.mkv"
+    paint(film, whole, temporal=temporal, paint_every=every, segments=None)
+    for stop in (45,) if temporal == "best" else (2, 45, 30):
+        with pytest.raises(KeyboardInterrupt):
+            paint(film, parts, stop=stop, temporal=temporal, paint_every=every)
+    result = paint(film, parts, temporal=temporal, paint_every=every)
+    assert 0 < result.report.resumed < 100
+    assert result.report.frames == 100
+    assert_same(whole, parts)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"whole.mkv", "parts.mkv", "parts.partial.mkv"}
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize("frames", [1, 2, 70])
+def test_times_and_packets_are_those_of_one_encoding(
+    ending: str, frames: int, tmp_path: Path
+) -> None:
+    """Frames that are moved about in coding, and a clock that wanders."""
+    times = np.cumsum(np.random.default_rng(1).integers(300, 9000, frames))
+    source = write_video(
+        tmp_path / "in.mkv",
+        frames,
+        (64, 64),
+        Fraction(25),
+        times=[int(t) for t in times],
+        time_base=Fraction(1, 90000),
+        audio=True,
+    )
+    whole, parts = tmp_path / f"whole{ending}", tmp_path / f"parts{ending}"
+    options = EncodeOptions(threads=1, preset="medium" if ending != ".webm" else None)
+    paint(source, whole, write=options, segments=None)
+    paint(source, parts, write=options, segments=replace(ONE_SECOND, seconds=Fraction(1, 2)))
+
+    def stamps(path: Path) -> list[tuple[Any, ...]]:
+        with av.open(str(path)) as container:
+            found = [
+                (p.stream_index, p.dts, p.pts if p.stream.type != "video" else None, p.duration)
+                for p in container.demux()
+                if p.size
+            ]
+        return sorted(found, key=lambda p: (p[0], p[1] or 0))
+
+    assert stamps(parts) == stamps(whole)
+    assert frame_times(parts) == frame_times(whole)
+    assert packets(parts, "audio") == packets(whole, "audio")
+    with av.open(str(parts)) as a, av.open(str(whole)) as b:
+        for one, other in zip(a.streams, b.streams, strict=True):
+            assert (one.start_time, one.duration) == (other.start_time, other.duration)
+
+
+def test_start_and_end_and_size_hold_over_segments(film: Path, tmp_path: Path) -> None:
+    read = FileOptions(start=Fraction(1, 2), end=Fraction(7, 2), resize=(96, 72))
+    whole, parts = tmp_path / "whole.mkv", tmp_path / "parts.mkv"
+    paint(film, whole, read=read, segments=None)
+    with pytest.raises(KeyboardInterrupt):
+        paint(film, parts, stop=50, read=read)
+    assert paint(film, parts, read=read).report.resumed > 0
+    assert_same(whole, parts)
+
+
+def test_a_sequence_of_pictures_is_taken_up_again(film: Path, tmp_path: Path) -> None:
+    paint(film, tmp_path / "pictures" / "%03d.png", segments=None)
+    whole, parts = tmp_path / "whole.mkv", tmp_path / "parts.mkv"
+    paint(tmp_path / "pictures", whole, segments=None)
+    with pytest.raises(KeyboardInterrupt):
+        paint(tmp_path / "pictures", parts, stop=60)
+    assert paint(tmp_path / "pictures", parts).report.resumed > 0
+    for a, b in zip(read_video(whole), read_video(parts), strict=True):
+        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "interlaced_tff_mpeg2.ts",
+        "timestamps_jump_back_concat.ts",
+        "no_timestamps_raw_annexb.h264",
+        "duplicate_pts.mkv",
+        "real_mpeg4_xvid.avi",
+        "vfr_dropped_frames.mp4",
+        "audio_starts_late_1.2s.mp4",
+        "start_time_5000s.mkv",
+        "display_matrix_rotate90.mp4",
+        "resolution_changes_mid_stream.ts",
+    ],
+)
+def test_odd_inputs_are_taken_up_at_the_right_frame(
+    name: str, data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = data("torture") / "dev" / name
+    short = replace(ONE_SECOND, seconds=Fraction(1, 5))
+    small = FileOptions(resize=(64, 48))
+    whole, parts = tmp_path / "whole.mkv", tmp_path / "parts.mkv"
+    frames = paint(source, whole, segments=None, read=small).report.frames
+    with pytest.raises(KeyboardInterrupt):
+        paint(source, parts, stop=frames - 1, segments=short, read=small)
+    assert paint(source, parts, segments=short, read=small).report.resumed > 0
+    assert frame_times(whole) == frame_times(parts)
+    for a, b in zip(read_video(whole), read_video(parts), strict=True):
+        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
+    with av.open(str(whole)) as container:
+        tracks = len(container.streams.audio)
+    for track in range(tracks):
+        assert packets(whole, "audio", track) == packets(parts, "audio", track)
+
+
+def test_skipping_proves_the_frame(film: Path) -> None:
+    source = FileSource(film)
+    frames = [item for item in source if isinstance(item, Frame)]
+    source.close()
+    at = frames[60]
+    for mark, found in (
+        (Mark(61, at.pts, digest_of(at.pixels)), True),
+        (Mark(61, at.pts, digest_of(frames[59].pixels)), False),
+        (Mark(61, at.pts + Fraction(1, 90000), digest_of(at.pixels)), False),
+    ):
+        again = FileSource(film)
+        if found:
+            again.skip_through(mark)
+            rest = [item for item in again if isinstance(item, Frame)]
+            assert [f.pts for f in rest] == [f.pts for f in frames[61:]]
+            assert np.array_equal(rest[0].pixels, frames[61].pixels)
+        else:
+            with pytest.raises(SourceReadError, match="no longer has the frame"):
+                again.skip_through(mark)
+        again.close()
+
+
+# --- kill -9
+
+
+def command(source: Path, target: Path, style: Path, *more: str) -> list[str]:
+    program = "from stylize_video.realtime.cli import main; main()"
+    options = ["--style", str(style), "--threads", "1", "--segments", "0.4", "--quiet"]
+    lossless = ["--codec", "ffv1", "--pix-fmt", "bgr0"]
+    return [
+        sys.executable,
+        "-c",
+        program,
+        "video",
+        str(source),
+        str(target),
+        *options,
+        *lossless,
+        *more,
+    ]
+
+
+def kill_after(arguments: list[str], folder: Path, segments: int) -> bool:
+    """Kill a run with -9 once this many segments are noted; False if it was done before."""
+    process = subprocess.Popen(arguments)
+    until = time.monotonic() + 120
+    try:
+        while process.poll() is None and time.monotonic() < until:
+            if len(list(folder.glob("*.part"))) > segments:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(30)
+                return True
+            time.sleep(0.005)
+        assert process.wait(30) == 0
+        return False
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_killed_runs_end_in_the_file_of_one_run(film: Path, identity: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.mkv", tmp_path / "parts.mkv"
+    assert cli.run(command(film, whole, identity)[3:]) == 0
+    killed = [kill_after(command(film, parts, identity), journal_folder(parts), n) for n in (2, 6)]
+    assert all(killed)
+    assert not parts.exists()
+    done = subprocess.run(
+        [*command(film, parts, identity, "--resume"), "--json"],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
+    (job,) = json.loads(done.stdout)["jobs"]
+    assert job["frames"] == 100
+    assert job["frames_resumed"] > 30
+    assert_same(whole, parts)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["parts.mkv", "whole.mkv"]
+
+
+def test_killed_between_joining_and_cleaning_up(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.mkv"
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    for moment in ("remove", "note_joined"):
+        with monkeypatch.context() as patch:
+            patch.setattr(segments_module.Journal, moment, killed)
+            with pytest.raises(Killed):
+                paint(film, target)
+        assert journal_folder(target).is_dir()
+        engine = Negative()
+        result = paint(film, target, engine, write=replace(LOSSLESS, overwrite=False))
+        assert engine.painted == 0
+        assert (result.report.frames, result.report.whole) == (100, True)
+        assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+        assert len(read_video(target)) == 100
+        target.unlink()
+
+
+# --- what goes wrong
+
+
+def test_a_full_disk_keeps_what_is_finished(film: Path, tmp_path: Path) -> None:
+    """The limit on the size of files stands for the disk's end: writes fail in the same place."""
+    whole, target = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    paint(film, whole, segments=None)
+    largest = max(p.stat().st_size for p in tmp_path.iterdir())
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, hard))
+        with pytest.raises(SinkWriteError, match="can't be written"):
+            paint(film, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not target.exists()
+    assert journal_folder(target).is_dir()
+    result = paint(film, target)
+    assert result.report.resumed > 0
+    assert_same(whole, target)
+
+
+@pytest.mark.parametrize("what", ["part", "state", "journal"])
+def test_a_disk_that_fills_up_in_any_place(
+    what: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.mkv"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    calls = 0
+
+    def failing(real: Callable[..., Any], after: int) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > after:
+                raise full
+            return real(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        if what == "part":
+            put = segments_module.PartSink._put
+            patch.setattr(segments_module.PartSink, "_put", failing(put, 150))
+        elif what == "state":
+            patch.setattr(segments_module, "save_state", failing(save_state, 1))
+        else:
+            save = segments_module.Journal._save
+            patch.setattr(segments_module.Journal, "_save", failing(save, 2))
+        with pytest.raises(SinkWriteError, match="no space left on the disk"):
+            paint(film, target)
+    whole = tmp_path / "whole.mkv"
+    paint(film, whole, segments=None)
+    result = paint(film, target)
+    assert result.report.resumed > 0
+    assert_same(whole, target)
+
+
+def test_the_output_folder_is_gone(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="can't be written"):
+        paint(film, tmp_path / "nowhere" / "out.mkv")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def act(number: int) -> None:
+        if number == 60:
+            folder.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(SinkWriteError, match="can't be written"):
+        paint(film, folder / "out.mkv", Negative(act))
+    assert not folder.exists()
+
+
+@pytest.fixture
+def interrupted(film: Path, tmp_path: Path) -> Path:
+    """An output whose run was interrupted, with finished segments beside it."""
+    target = tmp_path / "out.mkv"
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on behind frame"):
+        paint(film, target, stop=70)
+    return target
+
+
+def test_other_settings_are_refused_by_name(interrupted: Path, film: Path) -> None:
+    with pytest.raises(JournalError, match="--temporal was off, is fast"):
+        paint(film, interrupted, temporal="fast")
+    with pytest.raises(JournalError, match="--crf was not set, is 20"):
+        paint(film, interrupted, write=replace(LOSSLESS, crf=20))
+    styled = replace(ONE_SECOND, made_of={"--style": "wave"})
+    with pytest.raises(JournalError, match="--style was not set, is wave"):
+        paint(film, interrupted, segments=styled)
+    result = paint(film, interrupted, write=replace(LOSSLESS, threads=2), threads=2)
+    assert result.report.resumed > 0
+
+
+def test_another_input_is_refused(interrupted: Path, film: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mkv"
+    content = bytearray(film.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    with pytest.raises(JournalError, match=r"the input was .*…, is .*…; give the same"):
+        paint(other, interrupted)
+    restarted = replace(ONE_SECOND, restart=True)
+    assert paint(other, interrupted, segments=restarted).report.resumed == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "part", "state", "elsewhere"])
+def test_a_damaged_journal_is_refused(
+    damage: str, interrupted: Path, film: Path, tmp_path: Path
+) -> None:
+    folder = journal_folder(interrupted)
+    file = folder / "journal.json"
+    if damage == "part":
+        file = folder / "00001.part"
+    elif damage == "state":
+        file = sorted(folder.glob("*.npz"))[-1]
+    content = bytearray(file.read_bytes())
+    if damage == "elsewhere":
+        document = json.loads(content)
+        document["body"] = document["body"].replace("00001.part", "../00001.part")
+        content = bytearray(json.dumps(document).encode())
+    else:
+        content[len(content) // 2] ^= 4
+    file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    with pytest.raises(JournalError, match=r"damaged.*--restart"):
+        paint(film, interrupted)
+    result = paint(film, interrupted, segments=replace(ONE_SECOND, restart=True))
+    assert (result.report.resumed, result.report.frames) == (0, 100)
+    assert not folder.exists()
+
+
+def test_a_second_run_on_the_same_output_is_refused(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    refusals = []
+
+    def act(number: int) -> None:
+        if number == 50:
+            with pytest.raises(OutputBusy, match="another run is painting") as caught:
+                paint(film, target)
+            refusals.append(str(caught.value))
+
+    assert paint(film, target, Negative(act)).report.frames == 100
+    assert len(refusals) == 1
+
+
+def test_a_folder_of_somebody_else_is_left_alone(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    folder = journal_folder(target)
+    folder.mkdir()
+    (folder / "00001.part").write_text("mine")
+    with pytest.raises(JournalError, match="holds other files"):
+        paint(film, target)
+    assert (folder / "00001.part").read_text() == "mine"
+
+
+def test_resume_without_an_interrupted_run_is_refused(film: Path, tmp_path: Path) -> None:
+    settings = replace(ONE_SECOND, must_resume=True)
+    with pytest.raises(JournalError, match="no interrupted run"):
+        paint(film, tmp_path / "out.mkv", segments=settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_fails_leaves_a_part_and_a_way_on(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+
+    def act(number: int) -> None:
+        if number == 80:
+            raise InferenceError("the card got hot")
+
+    with pytest.raises(InferenceError, match=r"the 79 frames painted before are in .*partial"):
+        paint(film, target, Negative(act))
+    assert len(read_video(tmp_path / "out.partial.mkv")) == 79
+    assert packets(tmp_path / "out.partial.mkv", "audio")
+    assert paint(film, target).report.frames == 100
+
+
+def test_what_can_not_be_cut_into_segments_says_so(film: Path, tmp_path: Path) -> None:
+    for target, reason in (("out.gif", "a GIF"), ("%03d.png", "sequences of pictures")):
+        with pytest.raises(SinkOpenError, match=reason):
+            paint(film, tmp_path / target, write=EncodeOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_short_inputs_are_painted_in_one_piece_unless_asked(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    with pytest.raises(KeyboardInterrupt):
+        paint(film, target, stop=70, segments=SegmentSettings())
+    assert [p.name for p in tmp_path.iterdir()] == ["out.partial.mkv"]
+
+
+def test_segments_can_be_kept(film: Path, tmp_path: Path) -> None:
+    result = paint(film, tmp_path / "out.mkv", segments=replace(ONE_SECOND, keep=True))
+    pieces = sorted((tmp_path / "out.kept").iterdir())
+    assert [p.name for p in pieces] == [f"{n:05d}.mkv" for n in range(1, len(pieces) + 1)]
+    assert len(pieces) >= 3
+    assert sum(len(read_video(p)) for p in pieces) == result.report.frames == 100
+
+
+# --- what painters remember
+
+
+@pytest.mark.parametrize("temporal", ["fast", "best"])
+def test_a_state_survives_the_disk_to_the_bit(temporal: Any, film: Path, tmp_path: Path) -> None:
+    source = FileSource(film)
+    frames = [item for item in source if isinstance(item, Frame)][:40]
+    source.close()
+    stage, other = stage_for(temporal, 1), stage_for(temporal, 1)
+    assert stage is not None
+    assert other is not None
+
+    def negative(pixels: Pixels) -> Pixels:
+        return 255 - pixels
+
+    for frame in frames[:25]:
+        list(stage.push(frame, negative))
+    save_state(tmp_path / "state.npz", stage.remember())
+    other.recall(load_state(tmp_path / "state.npz"))
+    for each in frames[25:]:
+        for a, b in zip(stage.push(each, negative), other.push(each, negative), strict=True):
+            assert a.pts == b.pts
+            assert np.array_equal(a.pixels, b.pixels)
+    for a, b in zip(stage.finish(), other.finish(), strict=True):
+        assert np.array_equal(a.pixels, b.pixels)
+    stage.reset()
+    other.reset()
+
+
+def test_a_journal_is_there_for_one_at_a_time(tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    first = open_journal(target, {"a": "1"})
+    with pytest.raises(OutputBusy):
+        open_journal(target, {"a": "1"})
+    first.close()
+    assert not journal_folder(target).exists()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from live_tools import (
     running,
     x_server,
 )
+from media import write_video
 
 from stylize_video.realtime.errors import MissingDependency, SinkOpenError, SourceOpenError
 from stylize_video.realtime.live import Live
@@ -92,6 +93,16 @@ def screenshot(display: str) -> np.ndarray:
     return np.frombuffer(taken.stdout, np.uint8).reshape(480, 640, 3)
 
 
+def shown(display: str, wanted: Callable[[np.ndarray], bool]) -> bool:
+    """Whether the screen shows what is wanted, within what a loaded machine may take."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        if wanted(screenshot(display)):
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def test_the_screen_is_grabbed_while_it_changes(
     display: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,10 +117,7 @@ while True:
     time.sleep(0.01)
 """
     with running(sys.executable, "-c", drawing, cwd=Path(__file__).parent):
-        for _ in range(200):
-            if age_s(count_of(screenshot(display))) < FRESH_S:
-                break
-            time.sleep(0.1)
+        assert shown(display, lambda picture: age_s(count_of(picture)) < FRESH_S)
         asked = LiveOptions(size=(640, 480), rate=Fraction(25), resize=(320, 240))
         source = LiveSource("screen", asked)
         assert source.description.startswith("source screen 640x480 at 25 frames a second")
@@ -119,22 +127,14 @@ while True:
 
 
 def test_the_preview_shows_the_picture(display: str, identity: Path, tmp_path: Path) -> None:
-    command = ["webcam", "test:640x480@25", "--style", str(identity), "--temporal", "off"]
+    still = tmp_path / "still.mp4"
+    write_video(still, 25, (640, 480), Fraction(25), draw=lambda _: counted(12345, (640, 480)))
+    command = ["webcam", str(still), "--loop", "--style", str(identity), "--temporal", "off"]
     environment = {**os.environ, "DISPLAY": display}
-    with av.open("testsrc2=size=640x480:rate=25", format="lavfi") as pattern:
-        wanted = next(pattern.decode(video=0)).to_ndarray(format="gray").astype(float)
     with running(
         sys.executable, "-c", PROGRAM, *command, env=environment, stderr=subprocess.PIPE
     ) as program:
-        likeness = 0.0
-        for _ in range(200):
-            taken = screenshot(display).astype(float).mean(-1)
-            if taken.std() > 1:
-                likeness = float(np.corrcoef(taken.ravel(), wanted.ravel())[0, 1])
-            if likeness > 0.7:
-                break
-            time.sleep(0.1)
-        assert likeness > 0.7
+        assert shown(display, lambda picture: count_of(picture) == 12345)
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=30)
     assert program.returncode == 130, said.decode()

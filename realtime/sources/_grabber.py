@@ -22,11 +22,14 @@ def grab(display: str, options: dict[str, str]) -> None:
         av.open(outgoing, "w", format="nut", buffer_size=_CHUNK) as target,
     ):
         target.flags |= 0x0200  # AVFMT_FLAG_FLUSH_PACKETS: a picture that waits here is late
-        copy = target.add_stream_from_template(source.streams.video[0], opaque=True)
-        for packet in source.demux(video=0):
-            if packet.pts is not None:
-                packet.stream = copy
-                target.mux(packet)
+        grabbed = source.streams.video[0]
+        stream: Any = target.add_stream("rawvideo", grabbed.average_rate or 30)
+        stream.width, stream.height = grabbed.width, grabbed.height
+        stream.pix_fmt = "rgb24"
+        for frame in source.decode(grabbed):
+            plain = frame.reformat(format="rgb24")
+            plain.pts, plain.time_base = frame.pts, frame.time_base
+            target.mux(stream.encode(plain))
 
 
 def main() -> int:

@@ -1,5 +1,8 @@
 """Paint moving pictures: sources, engines, sinks, and the pipeline between them. Needs no torch."""
 
+# Before PyAV: both bring a library libxcb-shm, and with that of PyAV, OpenCV's windows hang.
+import cv2  # noqa: F401
+
 from .catalogue import Style, StyleCard, all_styles, find_style
 from .engines import Engine
 from .engines.choose import EngineRequest, load_engine

@@ -27,7 +27,9 @@ class Window:
         if reason := why_no_window():
             raise SinkOpenError(f"there is no window: {reason}")
         try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            # without the bar of buttons that OpenCV would put above and below
+            plain = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(title, plain)
         except cv2.error as error:
             reason = str(error).strip().splitlines()[-1][:200]
             raise SinkOpenError(f"there is no window: {reason}") from error

@@ -148,7 +148,10 @@ def _screen(options: LiveOptions, platform: str) -> Opening:
         display = os.environ.get("DISPLAY")
         if not display:
             raise SourceOpenError("the screen can't be grabbed: there is no DISPLAY")
-        return Opening(display, "x11grab", {"draw_mouse": "0", **wanted})
+        settings = [f"{name}={value}" for name, value in {"draw_mouse": "0", **wanted}.items()]
+        script = str(Path(__file__).with_name("_grabber.py"))
+        grab = (sys.executable, "-P", script, display, *settings)
+        return Opening(display, "nut", {"fpsprobesize": "0"}, program=grab)
     if platform == "darwin":
         return Opening("Capture screen 0:none", "avfoundation", wanted)
     if platform == "win32":

@@ -28,6 +28,7 @@ _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 5.0
 _LATE_S: Final = 0.25
 """A paced source that is later than this does not hurry after its clock."""
+_FASTEST: Final = 1000
 _GAP_S: Final = 5.0
 _DAMAGED: Final = 200
 """So many packets on end that can't be decoded are taken for the end of the picture."""
@@ -73,7 +74,9 @@ class LiveSource:
         stream = self._container.streams.video[0]
         context = stream.codec_context
         self.size = scaled_size(context.width, context.height, self._options.resize)
-        self.rate = Fraction(stream.average_rate or stream.guessed_rate or 30)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 0)
+        # some clocks tick without saying at what rate pictures come
+        self.rate = rate if 0 < rate <= _FASTEST else self._options.rate or Fraction(30)
         self._reader = PixelReader(self.size)
         self._told = 0
         audio = self._container.streams.audio

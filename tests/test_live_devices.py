@@ -40,21 +40,24 @@ from stylize_video.realtime.sinks.virtual_camera import VirtualCameraSink
 from stylize_video.realtime.sources._opening import LiveOptions
 from stylize_video.realtime.sources.live import LiveSource
 
-FRESH_S = 5.0
-"""Far below what a queue would hold up within a test, far above any machine's hiccups."""
+FRESH_S = 3.0
+"""No queue may hold pictures for so long once it runs."""
 PROGRAM = "from stylize_video.realtime.cli import main; main()"
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="components of Linux")
 
 
 def watched(source: LiveSource, frames: int) -> list[tuple[int, float]]:
-    """Counts of so many frames, and how old each was when it came."""
-    seen = []
+    """Counts of so many frames or more, up to a fresh one, and how old each was when it came."""
+    seen: list[tuple[int, float]] = []
     guard = threading.Timer(40, source.stop)
     guard.start()
     for captured in source:
-        count = count_of(captured.frame.pixels)
-        seen.append((count, age_s(count)))
-        if len(seen) == frames:
+        picture = captured.frame.pixels
+        if picture[-20:].mean() < 60:
+            continue  # the black picture that opens a connection
+        seen.append((count_of(picture), age_s(count_of(picture))))
+        # what came while a connection was looked into is old, and soon gone through
+        if len(seen) >= frames and seen[-1][1] < FRESH_S:
             source.stop()
     guard.cancel()
     source.close()
@@ -122,7 +125,7 @@ while True:
         source = LiveSource("screen", asked)
         assert source.description.startswith("source screen 640x480 at 25 frames a second")
         seen = watched(source, 30)
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 
@@ -184,7 +187,7 @@ def test_through_an_rtmp_server_and_back(tmp_path: Path) -> None:
                 live.stop()
                 thread.join()
                 source.close()
-    assert len(seen) == 40
+    assert len(seen) >= 40
     assert in_order_and_fresh(seen)
 
 
@@ -208,7 +211,7 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
                 picture = frame.to_ndarray(format="rgb24")
                 if picture[-20:].mean() > 60:  # the black picture that opens a connection
                     seen.append((count_of(picture), age_s(count_of(picture))))
-                if len(seen) == 30:
+                if len(seen) >= 30 and seen[-1][1] < FRESH_S:
                     return
 
     listener = threading.Thread(target=listen)
@@ -225,7 +228,7 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
         with publishing(sink):
             listener.join(30)
     listener.join()
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 
@@ -237,7 +240,7 @@ def test_srt_through_a_bridge(tmp_path: Path) -> None:
         sink = PushSink(f"srt://127.0.0.1:{srt}", (320, 240), Fraction(25))
         with publishing(sink):
             seen = watched(LiveSource(f"udp://127.0.0.1:{udp}"), 30)
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 
@@ -256,7 +259,7 @@ def test_srt_is_received(tmp_path: Path) -> None:
         with publishing(sink):
             receiver.join(40)
         receiver.join()
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 

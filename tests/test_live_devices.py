@@ -2,6 +2,7 @@
 double at the device. A clock burnt into the pictures shows that they come in order and fresh.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -230,6 +231,48 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
     listener.join()
     assert len(seen) >= 30
     assert in_order_and_fresh(seen)
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "udp", "srt"])
+def test_sound_is_pushed_beside_the_picture(scheme: str, clip: Path, tmp_path: Path) -> None:
+    if scheme == "srt":
+        needs("ffmpeg")
+    with nothing_left(), contextlib.ExitStack() as stack:
+        port = free_port(socket.SOCK_DGRAM)
+        target = f"{scheme}://127.0.0.1:{port}"
+        if scheme == "rtmp":
+            target = f"{stack.enter_context(rtmp_server(tmp_path / 'nginx'))}/sound"
+        heard: list[float] = []
+
+        def listen() -> None:
+            receiver = LiveSource(f"{target}?mode=listener" if scheme == "srt" else target)
+            receiver.on_sound = lambda sound: heard.append(float(sound.start))
+            guard = threading.Timer(30, receiver.stop)
+            guard.start()
+            for _ in receiver:
+                if len(heard) >= 20:
+                    break
+            guard.cancel()
+            receiver.close()
+
+        listener = threading.Thread(target=listen)
+        if scheme != "rtmp":  # a server has to have the stream first
+            listener.start()
+        source = LiveSource(str(clip), LiveOptions(loop=True))
+        sink = PushSink(target, source.size, source.rate, sound=source.sound)
+        live, sent = Live(source, [Unpainted], [sink]), threading.Event()
+        watch = lambda report: sent.set() if report.frames > 25 else None  # noqa: E731
+        runner = threading.Thread(target=lambda: live.run(watch, seconds=45))
+        runner.start()
+        if scheme == "rtmp":
+            sent.wait(30)
+            listener.start()
+        listener.join()
+        live.stop()
+        runner.join()
+        source.close()
+    assert len(heard) >= 20
+    assert heard == sorted(heard)
 
 
 def test_srt_through_a_bridge(tmp_path: Path) -> None:

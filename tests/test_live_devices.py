@@ -2,6 +2,7 @@
 double at the device. A clock burnt into the pictures shows that they come in order and fresh.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -41,21 +42,24 @@ from stylize_video.realtime.sources._opening import LiveOptions
 from stylize_video.realtime.sources.live import LiveSource
 from stylize_video.realtime.studio import Studio
 
-FRESH_S = 5.0
-"""Far below what a queue would hold up within a test, far above any machine's hiccups."""
+FRESH_S = 3.0
+"""No queue may hold pictures for so long once it runs."""
 PROGRAM = "from stylize_video.realtime.cli import main; main()"
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="components of Linux")
 
 
 def watched(source: LiveSource, frames: int) -> list[tuple[int, float]]:
-    """Counts of so many frames, and how old each was when it came."""
-    seen = []
+    """Counts of so many frames or more, up to a fresh one, and how old each was when it came."""
+    seen: list[tuple[int, float]] = []
     guard = threading.Timer(40, source.stop)
     guard.start()
     for captured in source:
-        count = count_of(captured.frame.pixels)
-        seen.append((count, age_s(count)))
-        if len(seen) == frames:
+        picture = captured.frame.pixels
+        if picture[-20:].mean() < 60:
+            continue  # the black picture that opens a connection
+        seen.append((count_of(picture), age_s(count_of(picture))))
+        # what came while a connection was looked into is old, and soon gone through
+        if len(seen) >= frames and seen[-1][1] < FRESH_S:
             source.stop()
     guard.cancel()
     source.close()
@@ -123,7 +127,7 @@ while True:
         source = LiveSource("screen", asked)
         assert source.description.startswith("source screen 640x480 at 25 frames a second")
         seen = watched(source, 30)
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 
@@ -185,7 +189,7 @@ def test_through_an_rtmp_server_and_back(tmp_path: Path) -> None:
                 live.stop()
                 thread.join()
                 source.close()
-    assert len(seen) == 40
+    assert len(seen) >= 40
     assert in_order_and_fresh(seen)
 
 
@@ -209,7 +213,7 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
                 picture = frame.to_ndarray(format="rgb24")
                 if picture[-20:].mean() > 60:  # the black picture that opens a connection
                     seen.append((count_of(picture), age_s(count_of(picture))))
-                if len(seen) == 30:
+                if len(seen) >= 30 and seen[-1][1] < FRESH_S:
                     return
 
     listener = threading.Thread(target=listen)
@@ -226,8 +230,50 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
         with publishing(sink):
             listener.join(30)
     listener.join()
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "udp", "srt"])
+def test_sound_is_pushed_beside_the_picture(scheme: str, clip: Path, tmp_path: Path) -> None:
+    if scheme == "srt":
+        needs("ffmpeg")
+    with nothing_left(), contextlib.ExitStack() as stack:
+        port = free_port(socket.SOCK_DGRAM)
+        target = f"{scheme}://127.0.0.1:{port}"
+        if scheme == "rtmp":
+            target = f"{stack.enter_context(rtmp_server(tmp_path / 'nginx'))}/sound"
+        heard: list[float] = []
+
+        def listen() -> None:
+            receiver = LiveSource(f"{target}?mode=listener" if scheme == "srt" else target)
+            receiver.on_sound = lambda sound: heard.append(float(sound.start))
+            guard = threading.Timer(30, receiver.stop)
+            guard.start()
+            for _ in receiver:
+                if len(heard) >= 20:
+                    break
+            guard.cancel()
+            receiver.close()
+
+        listener = threading.Thread(target=listen)
+        if scheme != "rtmp":  # a server has to have the stream first
+            listener.start()
+        source = LiveSource(str(clip), LiveOptions(loop=True))
+        sink = PushSink(target, source.size, source.rate, sound=source.sound)
+        live, sent = Live(source, [Unpainted], [sink]), threading.Event()
+        watch = lambda report: sent.set() if report.frames > 25 else None  # noqa: E731
+        runner = threading.Thread(target=lambda: live.run(watch, seconds=45))
+        runner.start()
+        if scheme == "rtmp":
+            sent.wait(30)
+            listener.start()
+        listener.join()
+        live.stop()
+        runner.join()
+        source.close()
+    assert len(heard) >= 20
+    assert heard == sorted(heard)
 
 
 def test_srt_through_a_bridge(tmp_path: Path) -> None:
@@ -238,7 +284,7 @@ def test_srt_through_a_bridge(tmp_path: Path) -> None:
         sink = PushSink(f"srt://127.0.0.1:{srt}", (320, 240), Fraction(25))
         with publishing(sink):
             seen = watched(LiveSource(f"udp://127.0.0.1:{udp}"), 30)
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 
@@ -257,7 +303,7 @@ def test_srt_is_received(tmp_path: Path) -> None:
         with publishing(sink):
             receiver.join(40)
         receiver.join()
-    assert len(seen) == 30
+    assert len(seen) >= 30
     assert in_order_and_fresh(seen)
 
 

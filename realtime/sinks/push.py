@@ -104,8 +104,9 @@ class PushSink:
     ) -> None:
         width, height = (max(2, side // 2 * 2) for side in size)
         bits = bitrate or round(_BITS_PER_PIXEL * width * height * float(rate))
-        interleave = {"max_interleave_delta": str(_INTERLEAVE_US), "flush_packets": "1"}
-        self._container = av.open(self._child, "w", format="nut", container_options=interleave)
+        # pictures may not wait here for sound, nor sound for pictures: the sender sorts them
+        at_once = {"max_interleave_delta": "1", "flush_packets": "1"}
+        self._container = av.open(self._child, "w", format="nut", container_options=at_once)
         self._stream: Any = self._container.add_stream(
             "libx264", rate, options=_encoder(rate, bits)
         )
@@ -126,6 +127,7 @@ class PushSink:
         for plane, level in zip(black.planes, (16, 128, 128), strict=True):
             plane.update(bytes([level]) * plane.buffer_size)
         self._encode(black, 0)
+        self._encode(black, 1)  # beside sound, a packet goes when the next one has come
         self._await_ready()
 
     def _await_ready(self) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -522,3 +522,14 @@ def test_keys_in_the_terminal_turn_knobs_and_end_it(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("stylize-*.png"))) == 1
     with av.open(str(tmp_path / "live.mkv")) as recording:
         assert sum(1 for _ in recording.decode(video=0)) >= 2
+
+
+def test_a_file_on_its_side_is_set_upright(data: Callable[[str], Path]) -> None:
+    source = LiveSource(str(data("torture/dev/display_matrix_rotate90.mp4")))
+    (first, *_) = (item.frame.pixels for item in source)
+    source.close()
+    assert source.size[0] < source.size[1]
+    assert first.shape[:2] == source.size[::-1]
+    # nothing of it is a border: it was turned, not fitted in
+    assert first[:, 2].max() > 20
+    assert first[:, -3].max() > 20

@@ -6,6 +6,7 @@ an address (rtsp, rtmp, http, udp, srt), or a file. What comes is live: a source
 unplugged is opened again, with growing pauses, until somebody stops.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from ..errors import SourceOpenError, SourceReadError
 from ..frame import Frame, SideStream, scaled_size
 from ..sound import Anchor, Sound
 from ._opening import TEST, LiveOptions, opening_for
-from ._pixels import PixelReader
+from ._pixels import PixelReader, upright_size
 from ._sound import SoundReader
 
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -73,7 +74,7 @@ class LiveSource:
     def _describe(self) -> None:
         stream = self._container.streams.video[0]
         context = stream.codec_context
-        self.size = scaled_size(context.width, context.height, self._options.resize)
+        self.size = scaled_size(*self._upright(), self._options.resize)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 0)
         # some clocks tick without saying at what rate pictures come
         self.rate = rate if 0 < rate <= _FASTEST else self._options.rate or Fraction(30)
@@ -86,6 +87,15 @@ class LiveSource:
             f"source {self.name} {context.width}x{context.height} "
             f"at {float(self.rate):.3g} frames a second, {context.name}{heard}"
         )
+
+    def _upright(self) -> tuple[int, int]:
+        """Width and height as pictures are shown: files may say that theirs lie on their side."""
+        context = self._container.streams.video[0].codec_context
+        if self._opening.paced and self._opening.format is None:
+            with contextlib.suppress(av.FFmpegError), av.open(self._opening.target) as file:
+                for frame in file.decode(video=0):
+                    return upright_size(frame)
+        return context.width, context.height
 
     @property
     def sound(self) -> SideStream | None:

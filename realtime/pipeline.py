@@ -12,6 +12,8 @@ from .sinks import Sink
 from .sources import Source
 
 CAPACITY: Final = 3
+LARGE_PIXELS: Final = 8_000_000
+"""Frames from which on, at 25 MB and more, each channel holds one only."""
 Item = Frame | SidePacket
 
 
@@ -58,9 +60,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, painter: Painter, sink: Sink, capacity: int = CAPACITY
+        self, source: Source, painter: Painter, sink: Sink, capacity: int | None = None
     ) -> None:
         self.report = Report()
+        info = source.info
+        if capacity is None:
+            capacity = CAPACITY if info.width * info.height < LARGE_PIXELS else 1
         self._source, self._painter, self._sink = source, painter, sink
         self._read: Channel[Item] = Channel(capacity)
         self._painted: Channel[Item] = Channel(capacity)

@@ -11,6 +11,8 @@ from ..errors import SinkOpenError
 
 DEFAULT_CRF: Final = 18
 DEFAULT_PRESET: Final = "superfast"
+LARGE_PIXELS: Final = 8_000_000
+"""Frames from which on memory counts more than a few per cent of size."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def container_for(path: Path) -> Container:
         ) from None
 
 
-def encoder_options(codec: str, options: EncodeOptions) -> dict[str, str]:
-    """Private options of an encoder for the quality and speed asked for.
+def encoder_options(codec: str, options: EncodeOptions, pixels: int = 0) -> dict[str, str]:
+    """Private options of an encoder for the quality and speed asked for, and frames of `pixels`.
 
     Raises `SinkOpenError` where the encoder has no such knob.
     """
@@ -80,6 +82,9 @@ def encoder_options(codec: str, options: EncodeOptions) -> dict[str, str]:
         chosen = {"crf": str(DEFAULT_CRF), "preset": DEFAULT_PRESET}
         if codec == "libx265":
             chosen["x265-params"] = "log-level=error"
+        elif pixels >= LARGE_PIXELS and options.preset is None:
+            # frames that wait to be coded between others: half of the encoder's memory
+            chosen["bf"] = "0"
     elif codec in ("libvpx-vp9", "libvpx"):
         chosen = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
         chosen = {k: v for k, v in chosen.items() if k in knobs or k == "b"}

@@ -46,7 +46,7 @@ class PictureTrack:
         self._reformatter = VideoReformatter()
         self._shown = av.VideoFrame()
         codec = options.codec or container.video
-        private = encoder_options(codec, options)
+        private = encoder_options(codec, options, info.width * info.height)
         self._pix_fmt = pixel_format(codec, options.pix_fmt)
         self._size = self._even_size(codec)
         self.stream = self._add_video(codec, private)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ._memory import check_fits, lookahead_mb
 from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
@@ -55,6 +56,8 @@ class VideoSettings:
     """How much of the past a tier carries on, as a share of what it usually does, 0..1."""
     show: View | None = None
     """Look into the temporal stage in place of the painting."""
+    max_memory_mb: int | None = None
+    """What this process may hold; frames too large for that are refused."""
     segments: SegmentSettings | None = None
     """Work in segments, so that an interrupted run can be gone on with; None never does."""
 
@@ -113,10 +116,19 @@ def paint_video(
     """
     source = _open_source(source_name, settings)
     threads = settings.threads or usable_cores()
-    stage = stage_for(settings.temporal, threads, settings.consistency, settings.paint_every)
+    limit = settings.max_memory_mb
+    stage = stage_for(
+        settings.temporal,
+        threads,
+        settings.consistency,
+        settings.paint_every,
+        lookahead_mb(limit) if limit else None,
+    )
     show = Peephole(stage, settings.show) if settings.show and stage else None
     stylizer = Stylizer(engine, stage, show)
     try:
+        if limit:
+            check_fits(source.info, settings.temporal, limit)
         if plan := _segment_plan(source_name, target_name, source, settings):
             if watcher:
                 watcher.begin(source.info, target_name)
@@ -252,6 +264,7 @@ def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
         "--consistency": settings.consistency,
         "--paint-every": settings.paint_every,
         "--segments": settings.segments.seconds,
+        "--max-memory": settings.max_memory_mb if settings.temporal == "best" else None,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 

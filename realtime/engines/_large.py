@@ -3,7 +3,8 @@
 Nothing in the networks of one painting depends on more of a frame than lies within `REACH_PX` of a
 pixel, and on where it lies in their grid of `GRID_PX`. So a tile that begins on the grid and has
 that much around what is kept of it paints what the whole frame would; in float arithmetic sums may
-be taken in another order, a level at most. All tiles of a frame are of one size: networks are compiled by size.
+be taken in another order, a level at most. All tiles of a frame are of one size: networks are
+compiled by size.
 """
 
 from collections.abc import Callable

@@ -8,11 +8,10 @@ from typing import Any, Final
 import av
 
 from ..errors import SinkOpenError
+from . import LARGE_PIXELS
 
 DEFAULT_CRF: Final = 18
 DEFAULT_PRESET: Final = "superfast"
-LARGE_PIXELS: Final = 8_000_000
-"""Frames from which on memory counts more than a few per cent of size."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,9 @@ def encoder_options(codec: str, options: EncodeOptions, pixels: int = 0) -> dict
         elif pixels >= LARGE_PIXELS and options.preset is None:
             # frames that wait to be coded between others: half of the encoder's memory
             chosen["bf"] = "0"
+            if pixels >= 2 * LARGE_PIXELS:
+                # and without a copy of each frame for every half and quarter of a pixel
+                chosen["x264-params"] = "subme=0"
     elif codec in ("libvpx-vp9", "libvpx"):
         chosen = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
         chosen = {k: v for k, v in chosen.items() if k in knobs or k == "b"}

@@ -6,9 +6,11 @@ from typing import Any
 
 from ._batch_options import add_batch, add_inputs
 from ._looks import add_look, add_timeline
+from ._memory import tile_pixels
 from ._options import (
     parse_count,
     parse_every,
+    parse_megabytes,
     parse_painting,
     parse_ranges,
     parse_rate,
@@ -110,6 +112,7 @@ def add_video(parser: argparse.ArgumentParser) -> None:
         help="what is written to stdout (default: %(default)s; raw is rgb24)",
     )
     encoding.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    add_memory(parser)
     add_batch(parser)
     add_segments(parser)
     add_engine(parser)
@@ -205,7 +208,19 @@ def add_talk(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a summary as JSON on stdout")
 
 
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-memory",
+        type=parse_megabytes,
+        metavar="SIZE",
+        help="keep below this, 2G or 1500M for instance: frames are painted in smaller tiles, and "
+        "refused where that is not enough (default: tiles from 4K on, which keep 4K below 1.5 GB "
+        "and 8K below 3 GB)",
+    )
+
+
 def engine_request(options: argparse.Namespace) -> EngineRequest:
+    limit = getattr(options, "max_memory", None)
     return EngineRequest(
         options.engine,
         options.precision,
@@ -214,6 +229,7 @@ def engine_request(options: argparse.Namespace) -> EngineRequest:
         options.model_range,
         read_paintings(options.painting),
         options.alpha,
+        tile_pixels(limit, options.engine) if limit else None,
     )
 
 
@@ -255,6 +271,7 @@ def video_settings(options: argparse.Namespace) -> VideoSettings:
             overwrite=options.overwrite,
             threads=encoding,
         ),
+        max_memory_mb=options.max_memory,
         sequence_rate=options.fps,
         pipe_format=options.format,
     )

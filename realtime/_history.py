@@ -165,8 +165,7 @@ class History:
         return enlarged_mask(still, strip, self._scale, self._width)
 
     def _broad(self, painted: Pixels, places: Floats) -> Floats:
-        past = np.asarray(cv2.cvtColor(self._result, cv2.COLOR_RGBA2RGB), np.float32)
-        return broad_difference(painted, past, places, self._scale)
+        return broad_difference(painted, self._result, places, self._scale)
 
 
 def _with_alpha(pixels: Pixels) -> Pixels:
@@ -190,6 +189,8 @@ def broad_difference(
     size = (max(1, -(-width // _BROAD)), max(1, -(-height // _BROAD)))
     inner = places[1:-1, 1:-1]
     small = cv2.resize(past, inner.shape[1::-1], interpolation=cv2.INTER_AREA)
+    if small.shape[2] == 4:  # only now: at full size the copy would be as large as the history
+        small = cv2.cvtColor(small, cv2.COLOR_RGBA2RGB)
     scaled = (inner + 0.5) / scale - 0.5
     carried = warp(np.asarray(small, np.float32), scaled.astype(np.float32))
     wanted = cv2.resize(goal, inner.shape[1::-1], interpolation=cv2.INTER_AREA)

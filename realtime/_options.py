@@ -1,6 +1,7 @@
 """Values of command-line options. What is wrong is said by argparse, with exit code 2."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -91,6 +92,15 @@ def parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def parse_megabytes(text: str) -> int:
+    """A size of memory in megabytes, from ``2G``, ``1.5G`` or ``1500M``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])B?", text.upper())
+    size = round(float(match[1]) * (1000 if match[2] == "G" else 1)) if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size of memory: give 2G or 1500M")
+    return size
 
 
 def parse_threads(text: str) -> int:

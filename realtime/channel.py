@@ -42,6 +42,15 @@ class Channel(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def wait_for_room(self) -> None:
+        """Wait until `put` would not: for items so large that none should wait in hand. Raises
+        `Aborted` after `abort`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._items) < self.capacity or self._aborted)
+            if self._aborted:
+                raise Aborted
+
     def __iter__(self) -> Iterator[T]:
         """Items in order until the channel is closed and empty. Raises `Aborted` after `abort`."""
         while True:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNSPECIFIED: Final = 2
+_STRIP_ROWS: Final = 256
 MATRIX_RGB: Final = 0
 RANGE_LIMITED: Final = 1
 RANGE_FULL: Final = 2
@@ -109,15 +110,25 @@ def planes_to_rgb(
     unharmed).
     """
     height, width = y.shape
-    if cb.shape != y.shape:
-        down_x, down_y = round(width / cb.shape[1]), round(height / cb.shape[0])
-        size = (cb.shape[1] * down_x, cb.shape[0] * down_y)
-        # odd pictures: the last chroma sample covers one luma sample only
-        cb, cr = (
-            np.asarray(cv2.resize(c, size, interpolation=cv2.INTER_NEAREST), np.uint8)[
-                :height, :width
-            ]
-            for c in (cb, cr)
-        )
     affine = yuv_to_rgb_matrix(matrix, full_range=full_range)
-    return np.asarray(cv2.transform(cv2.merge([y, cb, cr]), affine), np.uint8)
+    down_x, down_y = round(width / cb.shape[1]), round(height / cb.shape[0])
+    rows = max(1, _STRIP_ROWS // down_y) * down_y
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):  # what lies between planes and RGB is as large as both
+        band = y[top : top + rows]
+        chroma = (c[top // down_y : -(-(top + len(band)) // down_y)] for c in (cb, cr))
+        planes = [band, *(_enlarged(c, down_x, down_y, band.shape) for c in chroma)]
+        rgb[top : top + rows] = cv2.transform(cv2.merge(planes), affine)
+    return rgb
+
+
+def _enlarged(
+    chroma: NDArray[np.uint8], down_x: int, down_y: int, shape: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """Each sample over the luma samples it covers, (rows, columns) of `shape`."""
+    if chroma.shape == shape:
+        return chroma
+    size = (chroma.shape[1] * down_x, chroma.shape[0] * down_y)
+    large = cv2.resize(chroma, size, interpolation=cv2.INTER_NEAREST)
+    # odd pictures: the last chroma sample covers one luma sample only
+    return np.asarray(large[: shape[0], : shape[1]], np.uint8)

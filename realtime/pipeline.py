@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from .channel import Aborted, Channel
 from .frame import Frame, SidePacket
-from .sinks import Sink
+from .sinks import LARGE_PIXELS, Sink
 from .sources import Source
 
 CAPACITY: Final = 3
@@ -58,9 +58,13 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, painter: Painter, sink: Sink, capacity: int = CAPACITY
+        self, source: Source, painter: Painter, sink: Sink, capacity: int | None = None
     ) -> None:
         self.report = Report()
+        info = source.info
+        self._large = info.width * info.height >= LARGE_PIXELS
+        if capacity is None:
+            capacity = 1 if self._large else CAPACITY
         self._source, self._painter, self._sink = source, painter, sink
         self._read: Channel[Item] = Channel(capacity)
         self._painted: Channel[Item] = Channel(capacity)
@@ -139,6 +143,9 @@ class Pipeline:
         try:
             for item in self._source:
                 self._read.put(item)
+                if self._large:
+                    del item
+                    self._read.wait_for_room()
         except Aborted:
             return
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread

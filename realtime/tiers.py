@@ -1,5 +1,6 @@
 """The tiers of temporal consistency by name."""
 
+from dataclasses import replace
 from typing import Final, Literal
 
 from .errors import TemporalError
@@ -14,13 +15,18 @@ TemporalStage = TemporalBlender | LookAhead | KeyframePropagation
 
 
 def stage_for(
-    tier: Tier, threads: int, strength: float = 1.0, paint_every: Every = 1
+    tier: Tier,
+    threads: int,
+    strength: float = 1.0,
+    paint_every: Every = 1,
+    lookahead_mb: int | None = None,
 ) -> TemporalStage | None:
     """The stage of a tier; None for "off".
 
     `fast` and `quality` add no delay. `best` holds frames back until it has seen those after them:
     for files alone. With `paint_every` only every Nth frame is painted, and carried through those
-    between by the flow of the tier, `fast` or `quality`. Raises `TemporalError` for other tiers.
+    between by the flow of the tier, `fast` or `quality`. `lookahead_mb` bounds the paintings that
+    `best` holds. Raises `TemporalError` for other tiers with `paint_every`.
     """
     if tier in ("off", "best"):
         if paint_every != 1:
@@ -29,7 +35,10 @@ def stage_for(
             )
         if tier == "off":
             return None
-        return LookAhead(LookAheadSettings(), threads=threads, strength=strength)
+        ahead = LookAheadSettings()
+        if lookahead_mb is not None:
+            ahead = replace(ahead, memory_mb=min(lookahead_mb, ahead.memory_mb))
+        return LookAhead(ahead, threads=threads, strength=strength)
     settings = {"fast": FAST, "quality": QUALITY}[tier]
     if paint_every != 1:
         return KeyframePropagation(paint_every, settings, threads=threads, strength=strength)

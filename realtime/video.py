@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ._memory import check_fits, lookahead_mb
 from .engines import Engine
 from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
@@ -58,6 +59,8 @@ class VideoSettings:
     """Look into the temporal stage in place of the painting."""
     turning: Turning | None = None
     """The knobs over time; None to paint in one style as it is."""
+    max_memory_mb: int | None = None
+    """What this process may hold; frames too large for that are refused."""
     segments: SegmentSettings | None = None
     """Work in segments, so that an interrupted run can be gone on with; None never does."""
 
@@ -115,8 +118,11 @@ def paint_video(
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
     source = _open_source(source_name, settings)
+    limit = settings.max_memory_mb
     painter = _painter(engine, settings)
     try:
+        if limit:
+            check_fits(source.info, settings.temporal, limit)
         if plan := _segment_plan(source_name, target_name, source, settings):
             if watcher:
                 watcher.begin(source.info, target_name)
@@ -142,9 +148,16 @@ def paint_video(
 def _painter(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainter:
     """What paints one file from its first frame on."""
     threads = settings.threads or usable_cores()
+    limit = settings.max_memory_mb
 
     def stylizer(engine: Engine) -> Stylizer:
-        stage = stage_for(settings.temporal, threads, settings.consistency, settings.paint_every)
+        stage = stage_for(
+            settings.temporal,
+            threads,
+            settings.consistency,
+            settings.paint_every,
+            lookahead_mb(limit) if limit else None,
+        )
         show = Peephole(stage, settings.show) if settings.show and stage else None
         return Stylizer(engine, stage, show)
 
@@ -267,6 +280,7 @@ def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
         "--paint-every": settings.paint_every,
         "--segments": settings.segments.seconds,
         **(settings.turning.made_of if settings.turning else {}),
+        "--max-memory": settings.max_memory_mb if settings.temporal == "best" else None,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
 

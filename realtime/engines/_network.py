@@ -22,6 +22,7 @@ from ._contract import (
     read_contract,
     to_hwc,
 )
+from ._large import paint_in_tiles, plan_grid
 
 Fit = Literal["resize", "tile"]
 _PROBE_SIDE: Final = 96
@@ -72,12 +73,17 @@ class NetworkEngine:
         ranges: tuple[Range, Range] | None = None,
         own: bool = False,
         extra: Mapping[str, NDArray[Any]] | None = None,
+        most_pixels: int | None = None,
     ) -> None:
+        """`own` networks are those whose pixels depend on their surroundings alone: frames of more
+        than `most_pixels` are then painted in tiles.
+        """
         self.notices: list[str] = []
         self.extra: Mapping[str, NDArray[Any]] = extra or {}
         """What the graph takes beside the picture, by name."""
         self._runner, self._name, self._fit, self._own = runner, name, fit, own
         self._turn = threading.Lock()
+        self._most_pixels = most_pixels
         pictures = [i for i in runner.inputs if i.name not in self.extra]
         contract = read_contract(pictures, runner.outputs, name)
         if contract.dtype != np.uint8:
@@ -112,6 +118,8 @@ class NetworkEngine:
                 return paint_tiled(self._run, pixels, contract.width, contract.height)
             return _paint_resized(self._run, pixels, contract.width, contract.height)
         height, width, _ = pixels.shape
+        if self._own and self._most_pixels and height * width > self._most_pixels:
+            return paint_in_tiles(self._run, pixels, plan_grid(width, height, self._most_pixels))
         if self._own or self._stride == 1:
             painted = self._run(pixels)
             if painted.shape == pixels.shape:

@@ -18,6 +18,8 @@ from ._probe import why_unavailable
 from .any_painting import AnyPaintingEngine, Painting, PaintingEncoder
 
 _AUTO_ORDER: Final = ("cuda", "directml", "coreml", "openvino", "cpu")
+_TILE_PIXELS: Final = {"openvino": 5_000_000, "cpu": 3_000_000}
+"""Where memory is the machine's own: at 35 and 110 bytes a pixel, a network takes 175 to 330 MB."""
 _X86: Final = ("x86_64", "AMD64")
 
 
@@ -33,6 +35,10 @@ class EngineRequest:
     paintings: tuple[Painting, ...] = ()
     """What to paint like, for styles that take any painting."""
     alpha: float = 1.0
+    tile_pixels: int | None = None
+    """Frames of more pixels are painted in tiles of this many at most; None for what suits the
+    engine.
+    """
 
 
 def usable_cores() -> int:
@@ -94,12 +100,21 @@ def _load(style: Style, name: str, request: EngineRequest) -> Engine:
     file = style.file(precision)
     precision = next(p for p, f in style.files.items() if f is file)
     label = file.path.name
+    # the network for any painting looks at the whole frame; an engine built for a size has that
+    tiled = style.encoder is None and name != "tensorrt"
+    most = (request.tile_pixels or _TILE_PIXELS.get(name)) if tiled else None
     model = parse_model(content, label)
     threads = request.threads or usable_cores()
     runner = _runner(content, name, precision, threads, label)
     if style.encoder is None:
         return NetworkEngine(
-            runner, model, label, fit=request.fit, ranges=request.ranges, own=style.card.stride > 1
+            runner,
+            model,
+            label,
+            fit=request.fit,
+            ranges=request.ranges,
+            own=style.card.stride > 1,
+            most_pixels=most,
         )
     own = np.zeros((1, 1), np.float32)
     network = NetworkEngine(runner, model, label, own=True, extra={"code": own, "alpha": own})

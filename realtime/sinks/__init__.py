@@ -1,8 +1,11 @@
 """Where painted pictures go. Every sink keeps one contract, tested over all of them."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..frame import Frame, SidePacket
+
+LARGE_PIXELS: Final = 8_000_000
+"""Frames of 25 MB and more: memory counts more than a few per cent of time or size."""
 
 
 class Sink(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, Final
 import av
 
 from ..errors import SinkOpenError
+from . import LARGE_PIXELS
 
 DEFAULT_CRF: Final = 18
 DEFAULT_PRESET: Final = "superfast"
@@ -63,8 +64,8 @@ def container_for(path: Path) -> Container:
         ) from None
 
 
-def encoder_options(codec: str, options: EncodeOptions) -> dict[str, str]:
-    """Private options of an encoder for the quality and speed asked for.
+def encoder_options(codec: str, options: EncodeOptions, pixels: int = 0) -> dict[str, str]:
+    """Private options of an encoder for the quality and speed asked for, and frames of `pixels`.
 
     Raises `SinkOpenError` where the encoder has no such knob.
     """
@@ -80,6 +81,12 @@ def encoder_options(codec: str, options: EncodeOptions) -> dict[str, str]:
         chosen = {"crf": str(DEFAULT_CRF), "preset": DEFAULT_PRESET}
         if codec == "libx265":
             chosen["x265-params"] = "log-level=error"
+        elif pixels >= LARGE_PIXELS and options.preset is None:
+            # frames that wait to be coded between others: half of the encoder's memory
+            chosen["bf"] = "0"
+            if pixels >= 2 * LARGE_PIXELS:
+                # and without a copy of each frame for every half and quarter of a pixel
+                chosen["x264-params"] = "subme=0"
     elif codec in ("libvpx-vp9", "libvpx"):
         chosen = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
         chosen = {k: v for k, v in chosen.items() if k in knobs or k == "b"}

@@ -46,7 +46,7 @@ class PictureTrack:
         self._reformatter = VideoReformatter()
         self._shown = av.VideoFrame()
         codec = options.codec or container.video
-        private = encoder_options(codec, options)
+        private = encoder_options(codec, options, info.width * info.height)
         self._pix_fmt = pixel_format(codec, options.pix_fmt)
         self._size = self._even_size(codec)
         self.stream = self._add_video(codec, private)
@@ -127,7 +127,9 @@ class PictureTrack:
             yield from self._encode(self._shown, missing)
 
     def _encode(self, picture: av.VideoFrame, pts: int) -> Iterator[Any]:
-        self._shown, self.last_pts = picture, pts
+        self.last_pts = pts
+        if self._container.constant_rate:
+            self._shown = picture
         picture.pts, picture.time_base = pts, self.tick
         for ready in self._palette.run(picture) if self._palette else (picture,):
             yield from self._timed(self.stream.encode(ready))

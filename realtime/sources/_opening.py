@@ -13,7 +13,7 @@ import av
 from .._child import find_ffmpeg, good_srt_address
 from ..errors import SourceOpenError
 from ._cameras import cameras
-from .file import PLAYLIST_FORMATS
+from ._open import PLAYLIST_FORMATS
 
 TEST: Final = "test:"
 SCREEN: Final = "screen"

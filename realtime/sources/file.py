@@ -3,10 +3,8 @@ beside it.
 """
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -25,14 +23,12 @@ from ..frame import (
     scaled_size,
 )
 from . import Mark, digest_of
+from ._open import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
+from ._open import FileOptions as FileOptions
+from ._open import open_container
 from ._pixels import Deinterlacer, PixelReader, colour_of, upright_aspect, upright_size
 from ._timeline import Timeline
 
-# Playlists name other files and hosts; a video file from elsewhere has no business opening them.
-PLAYLIST_FORMATS: Final = frozenset(
-    {"applehttp", "concat", "concatf", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest"}
-)
-DEFAULT_MAX_PIXELS: Final = 4096 * 4096
 # Sound that comes before the first picture waits in memory; more than this is no video.
 _MAX_WAITING_BYTES: Final = 64 << 20
 _LATE_START_S: Final = 10
@@ -42,22 +38,6 @@ _READ_BEYOND_S: Final = 10
 _ATTACHED_PICTURE: Final = 0x400
 _DEFAULT: Final = 1
 _CLOCK_WANDERS: Final = 0x0200  # AVFMT_TS_DISCONT
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """How to read a file. Times in seconds from the start of the file; sizes in pixels."""
-
-    start: Fraction | None = None
-    end: Fraction | None = None
-    resize: tuple[int | None, int | None] = (None, None)
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    audio: bool = True
-    threads: int = 1
-    format: str | None = None
-    """Container format by FFmpeg's name; None looks at the content."""
-    format_options: Mapping[str, str] | None = None
-    """For formats without a header, raw video for instance: its size, pixel format and rate."""
 
 
 class FileSource:
@@ -428,43 +408,3 @@ class FileSource:
         """Close the container."""
         self._items.close()  # a generator: ends its loop over the container
         self._container.close()
-
-
-def open_container(
-    file: Path | BinaryIO, name: str, options: FileOptions, *, what: str = "video"
-) -> Any:
-    """Open for reading with every limit in place. Raises `SourceOpenError`."""
-    if isinstance(file, Path):
-        _check_file(file)
-    safe = ",".join(sorted(av.formats_available - PLAYLIST_FORMATS))
-    av_options = {
-        "max_pixels": str(options.max_pixels),
-        "format_whitelist": safe,
-        # a container may not make us open anything but itself
-        "protocol_whitelist": "file",
-        **(options.format_options or {}),
-    }
-    # the prefix keeps names with colons or percent signs from being read as protocols or patterns
-    target = f"file:{file}" if isinstance(file, Path) else file
-    try:
-        return av.open(
-            target, "r", format=options.format, options=av_options, metadata_errors="replace"
-        )
-    except (av.FFmpegError, ValueError, EOFError) as error:
-        raise SourceOpenError(f"{name} is not a readable {what}: {_reason(error)}") from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise SourceOpenError(f"{path} does not exist")
-    if path.is_dir():
-        raise SourceOpenError(f"{path} is a folder, not a file")
-    if not os.access(path, os.R_OK):
-        raise SourceOpenError(f"{path} can't be read: permission denied")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceOpenError(f"{path} is empty (0 bytes)")
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:1].lower() + text[1:]

@@ -11,8 +11,8 @@ import av
 from ..errors import SourceOpenError, SourceReadError
 from ..frame import Extras, Frame, Pixels, SidePacket, VideoInfo, scaled_size
 from . import Mark, digest_of
+from ._open import DEFAULT_MAX_PIXELS, FileOptions, open_container
 from ._pixels import PixelReader
-from .file import DEFAULT_MAX_PIXELS, FileOptions, open_container
 
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}

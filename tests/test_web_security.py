@@ -208,7 +208,8 @@ def test_bodies_that_are_too_long(server: Running) -> None:
     "body",
     [b"", b"{", b"[" * 10_000, b"\xff\xfe", b"null", b"[]", b'"x"', b"NaN", b'{"strength": NaN}',
      b'{"strength": 1e999}', b'{"style": {}}', b'{"mix": {"swap": -1}}', b'{"mix": [[]]}',
-     b'{"style": 99999999999999999999}', b'{"mask": []}', b'{"divider": "1"}'],
+     b'{"style": 99999999999999999999}', b'{"mask": []}', b'{"divider": "1"}',
+     b'{"strength": 1' + b"0" * 400 + b"}", b'{"style": 1' + b"0" * 400 + b"}"],
 )  # fmt: skip
 def test_bodies_that_make_no_sense(server: Running, body: bytes) -> None:
     path = "/api/streams/stage/knobs"

@@ -202,8 +202,10 @@ class Control:
 
     async def _count(self, tell: Callable[[dict[str, Any]], None]) -> None:
         while True:
+            stage = self._house.on_stage()
             for stream in self._house.streams():
-                tell({"stream": stream.name, "stats": stream.stats()})
+                shown = {"stream": stream.name, "stage": stream is stage}
+                tell({**shown, "stats": stream.stats()})
             await asyncio.sleep(_STATS_S)
 
     async def close(self) -> None:

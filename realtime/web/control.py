@@ -21,6 +21,8 @@ from .security import WRONG_TOKEN, Guard, read_body
 _JSON: Final = "application/json"
 _PICTURES: Final = ("image/png", "image/jpeg", "image/webp")
 _STATS_S: Final = 1.0
+_PAUSE_S: Final = 0.005
+"""After each message of a socket."""
 End = Callable[[str], Awaitable[bool]]
 
 
@@ -173,6 +175,7 @@ class Control:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     tell(self._answer(message.data))
+                    await asyncio.sleep(_PAUSE_S)  # who sends more waits in the network
         except ConnectionError:
             pass
         finally:

@@ -415,6 +415,52 @@ def test_pictures_of_strangers(ending: str, options: list[int]) -> None:
 # --- the end
 
 
+class SlowMask:
+    """A mask that takes its time: until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return np.zeros(pixels.shape[:2], np.uint8)
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+@pytest.mark.parametrize("by", ["socket", "peer"])
+def test_it_ends_while_a_frame_is_painted(looks: dict[str, Path], by: str) -> None:
+    mask = SlowMask()
+
+    async def socket(server: Running) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(server.url + "/api/frames") as link,
+        ):
+            await link.receive_json()
+            await link.send_bytes(jpeg(np.zeros((64, 96, 3), np.uint8)))
+            await end(server)
+
+    async def peer(server: Running) -> None:
+        camera = Camera(server)
+        await camera.connect()
+        await end(server)
+        await camera.close()
+
+    async def end(server: Running) -> None:
+        assert await asyncio.to_thread(mask.begun.wait, 20)
+        server.loop.call_soon_threadsafe(server.server.stop)
+        while not server.loop.is_closed():
+            await asyncio.sleep(0.01)
+        mask.go_on.set()
+
+    # an exception in the painting thread fails the test
+    with running(looks, masker=mask, knobs=Knobs(mask="inside")) as server:
+        asyncio.run(asyncio.wait_for((socket if by == "socket" else peer)(server), 30))
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted by /proc")
 def test_nothing_is_left_when_it_ends(looks: dict[str, Path]) -> None:
     async def peer(server: Running, done: asyncio.Event) -> None:

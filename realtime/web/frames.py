@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 
 from .house import House
 from .limits import Refused
+from .loops import tell
 from .pictures import decode, jpeg
 from .room import Arrived, Painted
 
@@ -36,13 +37,13 @@ class FrameSockets:
                 results.put_nowait(result)
 
         def painted(result: Painted) -> None:
-            loop.call_soon_threadsafe(put, result)
+            tell(loop, put, result)
             known(result)
 
         stream.on_painted = painted
 
         def failed(reason: str) -> None:
-            loop.call_soon_threadsafe(put, reason)
+            tell(loop, put, reason)
 
         stream.on_failed = failed
         try:

@@ -25,6 +25,7 @@ from ..frame import Pixels
 from ..sources._pixels import PixelReader
 from .house import House
 from .limits import Refused
+from .loops import tell
 from .room import Arrived, Painted, Stream
 
 _START_BITRATE: Final = 2_000_000
@@ -60,10 +61,7 @@ class PaintedTrack(MediaStreamTrack):
 
     def push(self, painted: Painted) -> None:
         """From the painting thread."""
-        try:
-            self._home.call_soon_threadsafe(self._put, painted)
-        except RuntimeError:
-            return  # the loop has ended
+        tell(self._home, self._put, painted)
 
     def _put(self, painted: Painted) -> None:
         self._newest = painted
@@ -159,7 +157,7 @@ class Peer:
         await self.connection.close()
 
     def _failed(self, reason: str) -> None:
-        self._loop.call_soon_threadsafe(self.end, reason)
+        tell(self._loop, self.end, reason)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if self._pump is None and track.kind == "video":

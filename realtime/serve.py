@@ -139,6 +139,8 @@ def run(
     if token is None and not is_loopback(options.host):
         token = secrets.token_urlsafe(24)
     tls = _tls(options, own_addresses(options.host), tell)
+    if tls is None and not is_loopback(options.host):
+        say("browsers of other machines give their camera only with --tls or --cert")
     names = frozenset(name.lower() for name in options.allow_host)
     looks = read_looks(options, [] if options.more_styles else _others())
     limits = Limits(peers=options.peers, pixels=options.max_pixels)

@@ -260,23 +260,29 @@ def test_nothing_is_asked_of_anybody_else(page: Any, server: Serving) -> None:
     assert [a for a in asked if not a.startswith((server.url, "blob:", "data:"))] == []
 
 
-def test_the_token_opens_the_page(chromium: Any, page: Any, identity: Path) -> None:
+def test_the_token_opens_the_page_by_tls_too(chromium: Any, identity: Path) -> None:
     given = {**os.environ, "STYLIZE_TOKEN": "swordfish"}
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
-    with serving(*shared, env=given) as server:
-        address = f"{server.url}/#token=swordfish"
-        page.goto(address)
+    with serving(*shared, "--tls", env=given) as server:
+        one = chromium.new_context(ignore_https_errors=True)
+        assert any("SHA-256" in line for line in server.said)
+        page = one.new_page()
+        page.goto(f"{server.url}/#token=swordfish")
         until(lambda: page.text_content("#status") == "Ready.")
         assert page.url == f"{server.url}/"  # the token has left the address
-        other = chromium.new_context()
-        without = other.new_page()
-        without.goto(server.url)
-        without.get_by_role("textbox", name="Token").fill("wrong")
-        without.keyboard.press("Enter")
-        until(lambda: without.text_content("#wrong") == "This is not the token.")
-        without.get_by_role("textbox", name="Token").fill("swordfish")
-        without.keyboard.press("Enter")
-        until(lambda: without.text_content("#status") == "Ready.")
+        page.click("#start")
+        until(lambda: page.text_content("#status") == "Painting.")
+        until(lambda: page.evaluate(READ, "painted"))
+        one.close()
+        other = chromium.new_context(ignore_https_errors=True)
+        page = other.new_page()
+        page.goto(server.url)
+        page.get_by_role("textbox", name="Token").fill("wrong")
+        page.keyboard.press("Enter")
+        until(lambda: page.text_content("#wrong") == "This is not the token.")
+        page.get_by_role("textbox", name="Token").fill("swordfish")
+        page.keyboard.press("Enter")
+        until(lambda: page.text_content("#status") == "Ready.")
         other.close()
 
 
@@ -311,6 +317,11 @@ def test_the_overlay_shows_through_exactly(page: Any, tmp_path: Path) -> None:
         seen_alpha = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3]
         assert (seen_alpha[:, :310] == 0).all()
         assert (seen_alpha[:, 330:] == 255).all()
+        # the page shows what is on stage as long as it sends no camera itself
+        page.goto(server.url)
+        until(lambda: page.is_visible("#feed") and page.evaluate(READ, "feed"))
+        page.check("input[name=style][value=wave]", force=True)
+        until(lambda: page.request.get(path).json()["style"] == "wave")
         if KEPT:
             shutil.copy(tmp_path / "overlay.png", Path(KEPT) / "overlay.png")
 
@@ -323,5 +334,13 @@ def test_it_ends_with_browsers_connected(page: Any, identity: Path) -> None:
         assert server.end() == 130
         assert server.said[-1] == "stopped"
         assert not any("Traceback" in line for line in server.said)
-        until(lambda: "Stopped: " in page.text_content("#status"))
+        until(lambda: page.text_content("#status") == "Stopped: the server has ended.")
         page.goto("about:blank")
+
+
+def test_the_page_says_why_a_camera_is_refused(page: Any, identity: Path) -> None:
+    shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
+    with serving(*shared, "--max-pixels", "1000", "--peers", "1") as server:
+        begin(page, server)
+        said = "Stopped: frames of 640x480: 1000 pixels are taken at most."
+        until(lambda: page.text_content("#status") == said)

@@ -552,9 +552,6 @@ def test_another_address_demands_a_token(identity: Path, tmp_path: Path) -> None
         assert sum(made.token in line for line in made.said) == 2  # the page and the overlay
     with serving(*shared, env=given) as made:
         assert made.token == TOKEN
-    with serving(*shared, "--tls") as made:
-        assert made.url.startswith("https://")
-        assert any("SHA-256" in line for line in made.said)
         assert made.end() == 130
         assert made.said[-1] == "stopped"
 

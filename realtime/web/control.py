@@ -166,10 +166,7 @@ class Control:
             if not news.full():  # who does not listen misses what is past
                 news.put_nowait(message)
 
-        def turned(name: str, knobs: dict[str, Any]) -> None:
-            tell(loop, note, {"stream": name, "knobs": knobs})
-
-        unlisten = self._house.listen(turned)
+        unlisten = self._house.listen(lambda news: tell(loop, note, news))
         tasks = [loop.create_task(t) for t in (self._send(socket, news), self._count(note))]
         try:
             await socket.prepare(request)

@@ -78,7 +78,7 @@ class FrameSockets:
             pass  # it left while something was sent
         finally:
             self._open.pop(stream.name, None)
-            self._house.close(stream)
+            self._house.close(stream, "the connection was closed")
         return socket
 
     @staticmethod

@@ -141,7 +141,7 @@ class Peer:
         """Begin to close."""
         if self._closing is None:
             self.reason = reason
-            self._house.close(self.stream)
+            self._house.close(self.stream, reason)
             self._closing = self._loop.create_task(self._close())
             self._ended(self)
 

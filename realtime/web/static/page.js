@@ -6,11 +6,12 @@ import { enter, enterByAddress, request, socket } from "/static/session.js";
 
 const $ = (id) => document.getElementById(id);
 const forced = new URLSearchParams(location.search).get("via"); // webrtc or socket; else what works
-const TURN_MS = 40, SECOND_MS = 1000;
+const TURN_MS = 40, SECOND_MS = 1000, GOING_AWAY = 1001;
 
 let media = null, link = null, control = null, knobs = null, stats = {}, about = null;
 let recorder = null, shown = 0;
 let onStage = "", heard = 0; // who is on stage, and when that was heard
+const gone = new Map(); // why streams have ended
 let stream = "stage"; // whose knobs the page turns: its own camera's once that runs
 
 function say(text, wrong = false) {
@@ -39,12 +40,20 @@ function listen() {
   control.addEventListener("message", (event) => {
     const news = JSON.parse(event.data);
     if (news.error) say(news.error, true);
+    if (news.ended) {
+      gone.set(news.stream, news.ended);
+      if (link && news.stream === stream) stop(news.ended, true);
+      return;
+    }
     if (news.stage) [onStage, heard] = [news.stream, performance.now()];
     if (news.stream !== (stream === "stage" ? onStage : stream)) return;
     if (news.stats) stats = news.stats;
     if (news.knobs && !turning) showKnobs(news.knobs);
   });
-  control.addEventListener("close", () => setTimeout(listen, 1000));
+  control.addEventListener("close", (event) => {
+    if (event.code === GOING_AWAY && link) stop("the server has ended", true);
+    setTimeout(listen, SECOND_MS);
+  });
 }
 
 function showKnobs(state) {
@@ -108,6 +117,7 @@ async function connect() {
   link ??= await bySocket(media, $("camera"), $("canvas"));
   const ours = link;
   stream = link.name;
+  if (gone.has(stream)) throw new Error(gone.get(stream));
   $("feed").hidden = true;
   $("feed").removeAttribute("src");
   $("empty").hidden = true;

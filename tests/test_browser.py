@@ -205,6 +205,7 @@ def test_snapshot_and_recording_are_whole(page: Any, server: Serving, tmp_path: 
     assert frames >= len(shown) // 2
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_given_becomes_a_style(
     page: Any, server: Serving, tmp_path: Path
 ) -> None:
@@ -251,6 +252,7 @@ def test_keyboard_and_labels(page: Any, server: Serving) -> None:
     assert wide <= 360  # nothing is cut off on a phone
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_anybody_else(page: Any, server: Serving) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -260,6 +262,7 @@ def test_nothing_is_asked_of_anybody_else(page: Any, server: Serving) -> None:
     assert [a for a in asked if not a.startswith((server.url, "blob:", "data:"))] == []
 
 
+@pytest.mark.slow
 def test_the_token_opens_the_page_by_tls_too(chromium: Any, identity: Path) -> None:
     given = {**os.environ, "STYLIZE_TOKEN": "swordfish"}
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
@@ -326,6 +329,7 @@ def test_the_overlay_shows_through_exactly(page: Any, tmp_path: Path) -> None:
             shutil.copy(tmp_path / "overlay.png", Path(KEPT) / "overlay.png")
 
 
+@pytest.mark.slow
 def test_it_ends_with_browsers_connected(page: Any, identity: Path) -> None:
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
     with serving(*shared) as server:
@@ -338,6 +342,7 @@ def test_it_ends_with_browsers_connected(page: Any, identity: Path) -> None:
         page.goto("about:blank")
 
 
+@pytest.mark.slow
 def test_the_page_says_why_a_camera_is_refused(page: Any, identity: Path) -> None:
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
     with serving(*shared, "--max-pixels", "1000", "--peers", "1") as server:

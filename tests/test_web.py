@@ -19,7 +19,7 @@ from web_tools import Camera, Running, running
 from stylize_video.realtime import cli
 from stylize_video.realtime.knobs import KNOBS, Knobs
 from stylize_video.realtime.masks import PictureMask
-from stylize_video.realtime.web.backlog import Backlog, is_key
+from stylize_video.realtime.web.backlog import MOST, Backlog, is_key
 from stylize_video.realtime.web.limits import Limits, Refused
 from stylize_video.realtime.web.openapi import describe
 from stylize_video.realtime.web.pictures import decode, fitted, jpeg, webp
@@ -378,7 +378,7 @@ def test_what_waits_for_a_decoder_is_bounded() -> None:
     between, key = (Codec, Encoded(b"\x01")), (Codec, Encoded(b"\x00"))
     for _ in range(100):
         backlog.put(between)
-        assert backlog.qsize() <= 8
+        assert backlog.qsize() <= MOST
     assert backlog.qsize() == 0  # nothing that follows a gap
     assert asked
     backlog.put(key)

@@ -506,6 +506,7 @@ def test_a_peer_that_sends_garbage(server: Running) -> None:
     asyncio.run(work())
 
 
+@pytest.mark.slow
 def test_a_viewer_that_takes_nothing(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.server.port), timeout=20) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -544,6 +545,7 @@ def test_too_many_requests(looks: dict[str, Path]) -> None:
 # --- the command
 
 
+@pytest.mark.slow
 def test_another_address_demands_a_token(identity: Path, tmp_path: Path) -> None:
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
     given = {**os.environ, "STYLIZE_TOKEN": TOKEN}

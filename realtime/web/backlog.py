@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from aiortc import RTCRtpReceiver
 
-_MOST: Final = 8
-"""Frames, about a quarter of a second."""
+MOST: Final = 45
+"""Frames, about a second and a half: fewer come in one burst when the machine was busy with others,
+and a fresh picture costs more than they do.
+"""
 _ATTRIBUTE: Final = "_RTCRtpReceiver__decoder_queue"
 _H264_KEYS: Final = (5, 7)
 """Types of units that a decoder can begin with: a picture without a past, its parameters."""
@@ -34,7 +36,7 @@ class Backlog(queue.Queue[Any]):
         """Take a frame, (codec, encoded frame), or None for the end, which nothing goes before."""
         if item is None:
             self._clear()
-        elif self.qsize() >= _MOST:
+        elif self.qsize() >= MOST:
             self.shed += self._clear()
             self._broken = True
         if item is not None and self._broken:

@@ -82,12 +82,14 @@ def measure(options: argparse.Namespace, peers: int) -> None:
             for element in ("camera", "painted"):
                 page.evaluate(WATCH, [element, BLOCKS, BITS_AT])
         process = server.process.pid
-        first, spent = memory(process), processor(process)
+        memories: list[float] = []
+        spent = processor(process)
         begun = time.monotonic()
         while (left := options.seconds - (time.monotonic() - begun)) > 0:
             pages[0].wait_for_timeout(min(1000.0, 1000 * left))
+            memories.append(memory(process))
         seconds = time.monotonic() - begun
-        spent, last = processor(process) - spent, memory(process)
+        spent = processor(process) - spent
         rates, waits = [], []
         for page in pages:
             found = page.evaluate(TAKE)
@@ -99,6 +101,8 @@ def measure(options: argparse.Namespace, peers: int) -> None:
         ending = time.monotonic() - ending
         browser.close()
     rate = ", ".join(f"{rate:.1f}" for rate in rates)
+    tenth = max(1, len(memories) // 10)  # the first tenth is warming up
+    first, last = (statistics.median(m) for m in (memories[tenth : 2 * tenth], memories[-tenth:]))
     tail = waits[int(0.95 * len(waits))]
     print(
         f"| {peers} | {rate} | {statistics.median(waits):.0f}, {tail:.0f} "

@@ -206,15 +206,20 @@ def _style(value: Any, knobs: Knobs, styles: Sequence[str]) -> int:
 def _number_of(value: Any, styles: Sequence[str]) -> int:
     if isinstance(value, str) and value in styles:
         return styles.index(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(styles):
-        return value
+    number = _number(value)  # JSON knows one kind of numbers only: 1 and 1.0 are the same
+    if number is not None and number.is_integer() and 0 <= number < len(styles):
+        return int(number)
     raise KnobError(f"there is no style {value!r} in this run: give one of {', '.join(styles)}")
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # whole numbers may have any number of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _as_number(text: str) -> float | str:

@@ -149,6 +149,8 @@ def run(
     if token is None and not is_loopback(options.host):
         token = secrets.token_urlsafe(24)
     tls = _tls(options, own_addresses(options.host), tell)
+    if tls is None and not is_loopback(options.host):
+        say("browsers of other machines give their camera only with --tls or --cert")
     names = frozenset(name.lower() for name in options.allow_host)
     looks = read_looks(options, more_styles(options))
     limits = Limits(peers=options.peers, pixels=options.max_pixels)

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 BITS = 10
+BLOCKS = BITS + 2
+"""The bits of the number between a block that is always black and one that is always white."""
 FRAMES = 300
 COLOURS = ((200, 40, 40), (40, 180, 60), (50, 60, 200), (200, 180, 40))
 """Of the quarters: upper left, upper right, lower left, lower right."""
@@ -46,13 +48,14 @@ READ = """(id) => {
     for (let i = 0; i < data.length; i++) sum[i & 3] += data[i];
     return sum.map((s) => s / (data.length / 4));
   };
-  const bits = [...Array(%d).keys()].map((i) => mean((i + 0.5) / %d, %s)[1] > 128);
+  const blocks = [...Array(%d).keys()].map((i) => mean((i + 0.5) / %d, %s)[1]);
+  const bits = blocks.slice(1, -1).map((level) => level > (blocks[0] + blocks.at(-1)) / 2);
   return {
     size: [width, height],
     colours: %s.map(([x, y]) => mean(x, y)),
     number: bits.reduce((all, bit, i) => all + (bit ? 1 << i : 0), 0),
   };
-}""" % (BITS, BITS, BITS_AT, [list(place) for place in PLACES])  # noqa: E501, UP031
+}""" % (BLOCKS, BLOCKS, BITS_AT, [list(place) for place in PLACES])  # noqa: E501, UP031
 
 
 def camera_picture(number: int, size: tuple[int, int] = (640, 480)) -> NDArray[np.uint8]:
@@ -62,9 +65,10 @@ def camera_picture(number: int, size: tuple[int, int] = (640, 480)) -> NDArray[n
     top = round(height * 0.4)
     picture[:top, : width // 2], picture[:top, width // 2 :] = COLOURS[0], COLOURS[1]
     picture[top:, : width // 2], picture[top:, width // 2 :] = COLOURS[2], COLOURS[3]
-    for bit in range(BITS):
-        left, right = round(bit * width / BITS), round((bit + 1) * width / BITS)
-        picture[round(height * 0.8) :, left:right] = 235 if number >> bit & 1 else 20
+    blocks = [False, *(bool(number >> bit & 1) for bit in range(BITS)), True]
+    for place, white in enumerate(blocks):
+        left, right = round(place * width / BLOCKS), round((place + 1) * width / BLOCKS)
+        picture[round(height * 0.8) :, left:right] = 235 if white else 20
     return picture
 
 
@@ -118,13 +122,16 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Serving]:
+def serving(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Serving]:
     """`stylize serve` with these arguments, on any port, until the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env=env,
+        cwd=cwd,
     )
     said: list[str] = []
     there = threading.Event()

@@ -50,6 +50,8 @@ def test_the_wheel_holds_one_import_name_and_every_style(wheel: Path) -> None:
         for file in style.files.values():
             assert f"stylize_video/models/{style.card.id}/{file.path.name}" in names
         assert f"stylize_video/models/{style.card.id}/style.json" in names
+    for page in (ROOT / "realtime" / "web" / "static").iterdir():
+        assert f"stylize_video/realtime/web/static/{page.name}" in names
     assert "stylize_video/realtime/py.typed" in names
     assert wheel.stat().st_size < 40_000_000
 

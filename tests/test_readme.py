@@ -3,6 +3,7 @@
 `pip install` itself is left to `.ci/run`, which takes the same lines from the README.
 """
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from browser import serving
 from media import write_video
 from safetensors.torch import save_file
 
@@ -90,9 +92,22 @@ def test_nothing_else_is_in_the_shell_blocks() -> None:
 @pytest.mark.slow
 def test_every_command_runs_in_order(folder: Path) -> None:
     assert len(OURS) >= 6
+    with contextlib.ExitStack() as stack:
+        run_all(folder, stack)
+
+
+def run_all(folder: Path, stack: contextlib.ExitStack) -> None:
+    """Run every command; servers go on until `stack` ends, for the commands that speak to them."""
+    server = None
     for command in OURS:
         program, *arguments = shlex.split(command)
         source = None
+        if arguments[0] == "serve":
+            server = stack.enter_context(serving(*arguments[1:], cwd=folder))
+            continue
+        if arguments[0] == "ctl":
+            assert server, "the README speaks to a server that it has not started"
+            arguments += ["--url", server.url]
         if "<" in arguments:
             place = arguments.index("<")
             source = (folder / arguments[place + 1]).read_bytes()

@@ -19,6 +19,7 @@ from web_tools import Camera, Running, running
 from stylize_video.realtime import cli
 from stylize_video.realtime.knobs import KNOBS, Knobs
 from stylize_video.realtime.masks import PictureMask
+from stylize_video.realtime.web.backlog import MOST, Backlog, is_key
 from stylize_video.realtime.web.limits import Limits, Refused
 from stylize_video.realtime.web.openapi import describe
 from stylize_video.realtime.web.pictures import decode, fitted, jpeg, webp
@@ -250,23 +251,26 @@ def test_an_overlay_is_transparent_where_nothing_is_painted(looks: dict[str, Pat
 
 def test_overlays_share_a_painting_and_may_have_a_style_of_their_own(server: Running) -> None:
     server.json("/api/streams/stage/knobs", "PATCH", {"style": "swap", "strength": 1.0})
-    results: dict[str, list[bytes]] = {}
+    watched = server.server._broadcasts
 
-    def look(name: str, path: str) -> None:
-        results[name] = parts(server, path, 8)
+    async def look() -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(server.url + "/feed.mjpg") as one,
+            session.get(server.url + "/feed.mjpg") as other,
+        ):
+            await asyncio.wait_for(one.content.readany(), 20)
+            await asyncio.wait_for(other.content.readany(), 20)
+            assert watched.count() == 2
+            assert len(watched._broadcasts) == 1
 
-    paths = {"a": "/feed.mjpg", "b": "/feed.mjpg", "c": "/overlay.jpg?style=roll"}
-    threads = [threading.Thread(target=look, args=item) for item in paths.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert set(results["a"][1:]) & set(results["b"][1:])  # the same bytes
-    mean = {
-        name: cv2.imdecode(np.frombuffer(found[-1], np.uint8), 1).mean((0, 1))
-        for name, found in results.items()
-    }
-    assert np.abs(mean["a"] - mean["c"]).max() > 5
+    asyncio.run(look())
+    until(lambda: not watched._broadcasts)
+    means = []
+    for path in ("/feed.mjpg", "/overlay.jpg?style=roll"):
+        data = parts(server, path, 4)[-1]
+        means.append(cv2.imdecode(np.frombuffer(data, np.uint8), 1).mean((0, 1)))
+    assert np.abs(means[0] - means[1]).max() > 5
     until(lambda: not server.house._extras)  # nobody looks on any more
 
 
@@ -361,6 +365,84 @@ def test_pictures_by_websocket(looks: dict[str, Path]) -> None:
         until(lambda: server.json("/api/streams") == [])
 
 
+def test_what_waits_for_a_decoder_is_bounded() -> None:
+    class Codec:
+        name = "VP8"
+
+    class Encoded:
+        def __init__(self, data: bytes) -> None:
+            self.data = data
+
+    asked: list[int] = []
+    backlog = Backlog(lambda: asked.append(1))
+    between, key = (Codec, Encoded(b"\x01")), (Codec, Encoded(b"\x00"))
+    for _ in range(100):
+        backlog.put(between)
+        assert backlog.qsize() <= MOST
+    assert backlog.qsize() == 0  # nothing that follows a gap
+    assert asked
+    backlog.put(key)
+    backlog.put(between)
+    assert [backlog.get_nowait(), backlog.get_nowait()] == [key, between]
+    assert backlog.shed == 100
+    backlog.put(between)
+    backlog.put(None)
+    assert backlog.get_nowait() is None  # the end waits for nobody
+    assert backlog.empty()
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "key"),
+    [
+        ("VP8", b"\x10", True), ("VP8", b"\x11", False), ("VP8", b"", False),
+        ("H264", b"\x00\x00\x00\x01\x65abc", True), ("H264", b"\x00\x00\x01\x41abc", False),
+        ("H264", b"\x00\x00\x01\x41abc\x00\x00\x01\x67", True), ("H264", b"\x00\x00\x01", False),
+    ],
+)  # fmt: skip
+def test_frames_that_need_no_past(codec: str, data: bytes, key: bool) -> None:
+    assert is_key(codec, data) is key
+
+
+def test_a_decoder_that_can_not_follow_gets_a_fresh_picture(
+    looks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiortc.codecs.vpx import Vp8Decoder
+
+    decode, slow = Vp8Decoder.decode, threading.Event()
+
+    def slowly(self: Any, frame: Any) -> Any:
+        if slow.is_set():
+            time.sleep(0.2)
+        return decode(self, frame)
+
+    monkeypatch.setattr(Vp8Decoder, "decode", slowly)
+
+    async def work(server: Running) -> None:
+        camera = Camera(server)
+        try:
+            await camera.connect()
+            await camera.frame()
+            (peer,) = server.server._peers._peers.values()
+            receiver = peer.connection.getReceivers()[0]
+            backlog = receiver._RTCRtpReceiver__decoder_queue
+            slow.set()
+            end = time.monotonic() + 20
+            while not backlog.shed:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.02)
+            slow.clear()
+            # it goes on, with whole pictures
+            for _ in range(60):
+                picture = (await camera.frame()).to_ndarray(format="rgb24")
+            assert np.abs(picture.mean((0, 1))[:2] - (200, 60)).max() < 12
+        finally:
+            slow.clear()
+            await camera.close()
+
+    with running(looks) as server:
+        asyncio.run(work(server))
+
+
 # --- paintings
 
 
@@ -413,6 +495,52 @@ def test_pictures_of_strangers(ending: str, options: list[int]) -> None:
 
 
 # --- the end
+
+
+class SlowMask:
+    """A mask that takes its time: until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return np.zeros(pixels.shape[:2], np.uint8)
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+@pytest.mark.parametrize("by", ["socket", "peer"])
+def test_it_ends_while_a_frame_is_painted(looks: dict[str, Path], by: str) -> None:
+    mask = SlowMask()
+
+    async def socket(server: Running) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(server.url + "/api/frames") as link,
+        ):
+            await link.receive_json()
+            await link.send_bytes(jpeg(np.zeros((64, 96, 3), np.uint8)))
+            await end(server)
+
+    async def peer(server: Running) -> None:
+        camera = Camera(server)
+        await camera.connect()
+        await end(server)
+        await camera.close()
+
+    async def end(server: Running) -> None:
+        assert await asyncio.to_thread(mask.begun.wait, 20)
+        server.loop.call_soon_threadsafe(server.server.stop)
+        while not server.loop.is_closed():
+            await asyncio.sleep(0.01)
+        mask.go_on.set()
+
+    # an exception in the painting thread fails the test
+    with running(looks, masker=mask, knobs=Knobs(mask="inside")) as server:
+        asyncio.run(asyncio.wait_for((socket if by == "socket" else peer)(server), 30))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted by /proc")

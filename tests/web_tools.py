@@ -112,6 +112,8 @@ def running(
         server = WebServer(house, Address("127.0.0.1", 0, token), said.append)
         made.append(Running(house, server, asyncio.get_running_loop(), said))
         await serve(server, started.set)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
 
     def run() -> None:
         try:

@@ -13,6 +13,7 @@ from ..knobs import KNOBS
 from ..sinks.images import encode_image
 from .house import PEER, House
 from .limits import Refused
+from .loops import tell
 from .openapi import describe
 from .pictures import decode
 from .room import Stream
@@ -21,6 +22,8 @@ from .security import WRONG_TOKEN, Guard, read_body
 _JSON: Final = "application/json"
 _PICTURES: Final = ("image/png", "image/jpeg", "image/webp")
 _STATS_S: Final = 1.0
+_PAUSE_S: Final = 0.005
+"""After each message of a socket."""
 End = Callable[[str], Awaitable[bool]]
 
 
@@ -159,20 +162,18 @@ class Control:
         loop = asyncio.get_running_loop()
         news: asyncio.Queue[dict[str, Any]] = asyncio.Queue(64)
 
-        def tell(message: dict[str, Any]) -> None:
+        def note(message: dict[str, Any]) -> None:
             if not news.full():  # who does not listen misses what is past
                 news.put_nowait(message)
 
-        def turned(name: str, knobs: dict[str, Any]) -> None:
-            loop.call_soon_threadsafe(tell, {"stream": name, "knobs": knobs})
-
-        unlisten = self._house.listen(turned)
-        tasks = [loop.create_task(t) for t in (self._send(socket, news), self._count(tell))]
+        unlisten = self._house.listen(lambda news: tell(loop, note, news))
+        tasks = [loop.create_task(t) for t in (self._send(socket, news), self._count(note))]
         try:
             await socket.prepare(request)
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    tell(self._answer(message.data))
+                    note(self._answer(message.data))
+                    await asyncio.sleep(_PAUSE_S)  # who sends more waits in the network
         except ConnectionError:
             pass
         finally:
@@ -200,10 +201,12 @@ class Control:
             except (ConnectionError, RuntimeError):
                 return  # it has left
 
-    async def _count(self, tell: Callable[[dict[str, Any]], None]) -> None:
+    async def _count(self, note: Callable[[dict[str, Any]], None]) -> None:
         while True:
+            stage = self._house.on_stage()
             for stream in self._house.streams():
-                tell({"stream": stream.name, "stats": stream.stats()})
+                shown = {"stream": stream.name, "stage": stream is stage}
+                note({**shown, "stats": stream.stats()})
             await asyncio.sleep(_STATS_S)
 
     async def close(self) -> None:

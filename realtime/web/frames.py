@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 
 from .house import House
 from .limits import Refused
+from .loops import tell
 from .pictures import decode, jpeg
 from .room import Arrived, Painted
 
@@ -36,13 +37,13 @@ class FrameSockets:
                 results.put_nowait(result)
 
         def painted(result: Painted) -> None:
-            loop.call_soon_threadsafe(put, result)
+            tell(loop, put, result)
             known(result)
 
         stream.on_painted = painted
 
         def failed(reason: str) -> None:
-            loop.call_soon_threadsafe(put, reason)
+            tell(loop, put, reason)
 
         stream.on_failed = failed
         try:
@@ -77,7 +78,7 @@ class FrameSockets:
             pass  # it left while something was sent
         finally:
             self._open.pop(stream.name, None)
-            self._house.close(stream)
+            self._house.close(stream, "the connection was closed")
         return socket
 
     @staticmethod

@@ -23,6 +23,8 @@ PEER: Final = "peer"
 OVERLAY: Final = "overlay"
 Watcher = Callable[[Painted | None], None]
 """Gets what is painted, in the painting thread, and None when the picture ends."""
+Listener = Callable[[dict[str, Any]], None]
+"""Hears of knobs that were turned and of streams that ended, as JSON has it, in any thread."""
 
 
 class House:
@@ -49,7 +51,7 @@ class House:
         self._count = 0
         self._watchers: dict[str | None, list[Watcher]] = {}
         self._extras: dict[str, Stream] = {}
-        self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
+        self._listeners: list[Listener] = []
 
     # --- streams
 
@@ -85,12 +87,14 @@ class House:
                 extra.knobs = replace(stream.knobs, style=extra.knobs.style, mix=())
                 self._room.put(extra, arrived)
 
-    def close(self, stream: Stream) -> None:
+    def close(self, stream: Stream, reason: str) -> None:
         """A stream has ended."""
         with self._lock:
             was_on_stage = stream is self.on_stage()
-            self._streams.pop(stream.name, None)
+            known = self._streams.pop(stream.name, None)
         self._room.close(stream)
+        if known:
+            self._tell_listeners({"stream": stream.name, "ended": reason})
         if was_on_stage:
             for watchers in list(self._watchers.values()):
                 for watcher in list(watchers):
@@ -134,8 +138,7 @@ class House:
             stream.knobs = knobs
             for style in knobs.shares:
                 stream.forgive(style)
-        for listener in list(self._listeners):
-            listener(stream.name, self.described(knobs))
+        self._tell_listeners({"stream": stream.name, "knobs": self.described(knobs)})
         return knobs
 
     def described(self, knobs: Knobs) -> dict[str, Any]:
@@ -154,10 +157,14 @@ class House:
             "mask": knobs.mask,
         }
 
-    def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]:
-        """Hear of knobs that were turned, by the name of their stream; call the result to end."""
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hear of all streams; call the result to end."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def _tell_listeners(self, news: dict[str, Any]) -> None:
+        for listener in list(self._listeners):
+            listener(news)
 
     # --- looking on
 

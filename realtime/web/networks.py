@@ -3,11 +3,13 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..catalogue import Style
 from ..engines import Engine
 from ..engines.any_painting import AnyPaintingEngine, Painting
+from ..errors import StylizeError
 from ..frame import Pixels
 from ..stylizer import Stylizer
 from ..tiers import TemporalStage
@@ -33,8 +35,19 @@ class SharedPainter(Stylizer):
         self._release = None
 
 
+@dataclass
+class _Shared:
+    """A network and how many paint by it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    engine: Engine | None = None
+    users: int = 0
+
+
 class Networks:
-    """Loads networks and hands out painters over them; from any thread."""
+    """Loads networks and hands out painters over them; from any thread. Those who want a network
+    that is there don't wait for one that is being loaded.
+    """
 
     def __init__(
         self,
@@ -47,20 +60,24 @@ class Networks:
         """
         self._load, self._stage, self._load_any = load, stage, load_any
         self._lock = threading.Lock()
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._users: dict[str, int] = {}
+        self._shared: OrderedDict[str, _Shared] = OrderedDict()
+        self._learning = threading.Lock()
         self._any: AnyPaintingEngine | None = None
 
     def painter(self, style: Style) -> SharedPainter:
         """A painter in a style. Raises `StylizeError`s."""
         name = style.card.id
         with self._lock:
-            engine = self._engines.get(name)
-            if engine is None:
-                engine = self._engines[name] = self._load(style)
-            self._engines.move_to_end(name)
-            self._users[name] = self._users.get(name, 0) + 1
-        return SharedPainter(engine, self._stage(), lambda: self._released(name))
+            shared = self._shared.setdefault(name, _Shared())
+            self._shared.move_to_end(name)
+            shared.users += 1
+        try:
+            with shared.lock:
+                engine = shared.engine = shared.engine or self._load(style)
+        except StylizeError:
+            self._released(shared)
+            raise
+        return SharedPainter(engine, self._stage(), lambda: self._released(shared))
 
     def painter_like(self, engine: AnyPaintingEngine) -> SharedPainter:
         """A painter like the painting of an engine that `learn` gave."""
@@ -68,7 +85,7 @@ class Networks:
 
     def learn(self, style: Style, painting: Pixels) -> AnyPaintingEngine:
         """What paints like a painting, RGB (H, W, 3) uint8; takes a second at first."""
-        with self._lock:
+        with self._learning:
             if self._any is None:
                 loaded = self._load_any(style, painting)
                 assert isinstance(loaded, AnyPaintingEngine)
@@ -80,16 +97,20 @@ class Networks:
     def close(self) -> None:
         """Release all networks; when nobody paints any more."""
         with self._lock:
-            for engine in self._engines.values():
-                engine.close()
-            self._engines.clear()
+            for shared in self._shared.values():
+                if shared.engine:
+                    shared.engine.close()
+            self._shared.clear()
+        with self._learning:
             if self._any:
                 self._any.close()
             self._any = None
 
-    def _released(self, name: str) -> None:
+    def _released(self, shared: _Shared) -> None:
         with self._lock:
-            self._users[name] -= 1
-            idle = [n for n in self._engines if not self._users.get(n)]
-            for old in idle[: max(0, len(self._engines) - _KEPT)]:
-                self._engines.pop(old).close()
+            shared.users -= 1
+            idle = [name for name, other in self._shared.items() if not other.users]
+            for name in idle[: max(0, len(self._shared) - _KEPT)]:
+                old = self._shared.pop(name)
+                if old.engine:
+                    old.engine.close()

@@ -35,17 +35,18 @@ def knob_schema(knob: Knob, styles: Sequence[str]) -> dict[str, Any]:
     elif knob.kind == "style":
         schema = {
             "oneOf": [
-                {"type": "string", "description": "a name, or next or previous"},
-                {"type": "integer", "minimum": 0},
+                {"type": "string", "enum": [*styles, "next", "previous"]},
+                {"type": "integer", "minimum": 0, "maximum": len(styles) - 1},
             ],
-            "examples": [styles[0], "next"],
         }
     else:
+        share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1000}
         schema = {
             "type": "object",
-            "additionalProperties": {"type": "number", "minimum": 0},
+            "properties": dict.fromkeys(styles, share),
+            "additionalProperties": False,
+            "minProperties": 1,
             "maxProperties": 4,
-            "examples": [{name: 0.5 for name in styles[:2]}],
         }
     return {"description": knob.help, **schema}
 
@@ -53,7 +54,8 @@ def knob_schema(knob: Knob, styles: Sequence[str]) -> dict[str, Any]:
 def describe(styles: Sequence[str]) -> dict[str, Any]:
     """The whole document for a run with these styles."""
     knobs = {name: knob_schema(knob, styles) for name, knob in KNOBS.items()}
-    state = {**knobs, "style": {"type": "string"}}
+    mix = {"type": "object", "additionalProperties": {"type": "number"}}
+    state = {**knobs, "style": {"type": "string"}, "mix": mix}
     numbers = ("fps", "latency_ms", "latency_p95_ms", "seconds")
     counts = ("frames", "dropped", "width", "height")
     schemas: dict[str, Any] = {

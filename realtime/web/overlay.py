@@ -15,6 +15,7 @@ from aiohttp import web
 
 from .house import House
 from .limits import Refused
+from .loops import tell
 from .pictures import FITS, Fit, fitted, jpeg, layer, webp
 from .room import Painted
 
@@ -56,7 +57,7 @@ class Broadcast:
         """In the painting thread."""
         with self._lock:
             self._waiting = [painted]
-        self._loop.call_soon_threadsafe(self._wake.set)
+        tell(self._loop, self._wake.set)
 
     async def _run(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -23,14 +24,17 @@ from av import VideoFrame
 from ..errors import StylizeError
 from ..frame import Pixels
 from ..sources._pixels import PixelReader
+from .backlog import bound
 from .house import House
 from .limits import Refused
+from .loops import tell
 from .room import Arrived, Painted, Stream
 
 _START_BITRATE: Final = 2_000_000
 _MAX_BITRATE: Final = 8_000_000
 """Strokes are finer than what cameras see: aiortc's 1.5 Mbit/s would smear them."""
 _CLOCK: Final = Fraction(1, 90000)
+_KEY_S: Final = 0.5
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -60,10 +64,7 @@ class PaintedTrack(MediaStreamTrack):
 
     def push(self, painted: Painted) -> None:
         """From the painting thread."""
-        try:
-            self._home.call_soon_threadsafe(self._put, painted)
-        except RuntimeError:
-            return  # the loop has ended
+        tell(self._home, self._put, painted)
 
     def _put(self, painted: Painted) -> None:
         self._newest = painted
@@ -102,6 +103,8 @@ class Peer:
         self._pump: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._begun = time.monotonic()
+        self._asked = 0.0
+        self._asking: asyncio.Task[None] | None = None
         stream.on_failed = self._failed
         painted = stream.on_painted
 
@@ -120,6 +123,8 @@ class Peer:
             transceivers = self.connection.getTransceivers()
             if [t.kind for t in transceivers] != ["video"]:
                 raise Refused("send one video and nothing else", 400)
+            receiver = transceivers[0].receiver
+            bound(receiver, lambda: self._ask_for_key(receiver))
             self.connection.addTrack(self._track)
             await self.connection.setLocalDescription(await self.connection.createAnswer())
         except Refused:
@@ -143,7 +148,7 @@ class Peer:
         """Begin to close."""
         if self._closing is None:
             self.reason = reason
-            self._house.close(self.stream)
+            self._house.close(self.stream, reason)
             self._closing = self._loop.create_task(self._close())
             self._ended(self)
 
@@ -159,7 +164,7 @@ class Peer:
         await self.connection.close()
 
     def _failed(self, reason: str) -> None:
-        self._loop.call_soon_threadsafe(self.end, reason)
+        tell(self._loop, self.end, reason)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if self._pump is None and track.kind == "video":
@@ -168,6 +173,15 @@ class Peer:
     def _on_state(self) -> None:
         if self.connection.connectionState in ("failed", "closed"):
             self.end("the connection was lost")
+
+    def _ask_for_key(self, receiver: RTCRtpReceiver) -> None:
+        """Ask the browser for a picture that needs no past; not more often than it can come."""
+        now = time.monotonic()
+        if now - self._asked > _KEY_S and self._closing is None:
+            self._asked = now
+            for source in receiver.getSynchronizationSources():
+                task = self._loop.create_task(receiver._send_rtcp_pli(source.source))
+                self._asking = task
 
     async def _read(self, track: MediaStreamTrack) -> None:
         """Take every frame at once, so that none queues up in the receiver."""

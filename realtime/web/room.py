@@ -111,7 +111,8 @@ class Stream:
         self._times.append(now)
         self.frames += 1
         self.last = painted
-        self.on_painted(painted)
+        if not self.closed:
+            self.on_painted(painted)
 
     def close(self) -> None:
         """Release the networks and the memory of past frames."""

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Final
 
+import aioice.ice
 from aiohttp import web
 
 from ..errors import StylizeError
@@ -209,7 +209,7 @@ class Feeder:
             self._say(f"{self._source.name} ended")
         except StylizeError as error:
             self._say(str(error))
-        self._house.close(self._stream)
+        self._house.close(self._stream, "the source has ended")
 
 
 async def serve(server: WebServer, started: Callable[[], None] = lambda: None) -> list[int]:
@@ -238,12 +238,5 @@ def own_addresses(host: str) -> list[str]:
     """The addresses at which a server on `host` can be reached, to be printed."""
     if host not in ("0.0.0.0", "::"):
         return [host]
-    found = {info[4][0] for info in _resolved(socket.gethostname())}
-    return sorted(str(address) for address in found if not is_loopback(str(address))) or [host]
-
-
-def _resolved(name: str) -> list[Any]:
-    try:
-        return socket.getaddrinfo(name, None, socket.AF_INET)
-    except OSError:
-        return []
+    found = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+    return sorted(found) or [host]

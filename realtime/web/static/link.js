@@ -2,7 +2,7 @@
 
 import { request, socket } from "/static/session.js";
 
-const CONNECT_MS = 6000;
+const CONNECT_MS = 5000;
 const JPEG_QUALITY = 0.85;
 const RATE = 30;
 

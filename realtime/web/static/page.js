@@ -6,10 +6,12 @@ import { enter, enterByAddress, request, socket } from "/static/session.js";
 
 const $ = (id) => document.getElementById(id);
 const forced = new URLSearchParams(location.search).get("via"); // webrtc or socket; else what works
-const TURN_MS = 40;
+const TURN_MS = 40, SECOND_MS = 1000, GOING_AWAY = 1001;
 
 let media = null, link = null, control = null, knobs = null, stats = {}, about = null;
 let recorder = null, shown = 0;
+let onStage = "", heard = 0; // who is on stage, and when that was heard
+const gone = new Map(); // why streams have ended
 let stream = "stage"; // whose knobs the page turns: its own camera's once that runs
 
 function say(text, wrong = false) {
@@ -38,12 +40,20 @@ function listen() {
   control.addEventListener("message", (event) => {
     const news = JSON.parse(event.data);
     if (news.error) say(news.error, true);
-    const ours = news.stream === stream || (stream === "stage" && !link);
-    if (!ours) return;
+    if (news.ended) {
+      gone.set(news.stream, news.ended);
+      if (link && news.stream === stream) stop(news.ended, true);
+      return;
+    }
+    if (news.stage) [onStage, heard] = [news.stream, performance.now()];
+    if (news.stream !== (stream === "stage" ? onStage : stream)) return;
     if (news.stats) stats = news.stats;
     if (news.knobs && !turning) showKnobs(news.knobs);
   });
-  control.addEventListener("close", () => setTimeout(listen, 1000));
+  control.addEventListener("close", (event) => {
+    if (event.code === GOING_AWAY && link) stop("the server has ended", true);
+    setTimeout(listen, SECOND_MS);
+  });
 }
 
 function showKnobs(state) {
@@ -107,6 +117,7 @@ async function connect() {
   link ??= await bySocket(media, $("camera"), $("canvas"));
   const ours = link;
   stream = link.name;
+  if (gone.has(stream)) throw new Error(gone.get(stream));
   $("feed").hidden = true;
   $("feed").removeAttribute("src");
   $("empty").hidden = true;
@@ -134,17 +145,18 @@ function stop(reason = "Stopped.", wrong = false) {
   $("start").textContent = "Start camera";
   $("snapshot").disabled = $("record").disabled = true;
   say(wrong ? `Stopped: ${reason}.` : reason, wrong);
-  showStage();
+  heard = 0;
+  showStage(false);
 }
 
-// What the server paints by itself, while no camera of this page runs.
-async function showStage() {
-  const streams = await request("GET", "/api/streams").catch(() => []);
+// What somebody else sends, or the server by itself, while no camera of this page runs.
+async function showStage(alive) {
   await takeKnobs().catch(() => {});
-  if (link || !streams.length) return;
-  $("feed").src = `/feed.mjpg?${Date.now()}`;
-  $("feed").hidden = false;
-  $("empty").hidden = true;
+  if (link) return;
+  $("feed").hidden = !alive;
+  $("empty").hidden = alive;
+  if (alive) $("feed").src = `/feed.mjpg?${Date.now()}`;
+  else $("feed").removeAttribute("src");
 }
 
 // --- the picture
@@ -159,7 +171,10 @@ function count() {
     const fps = shown;
     shown = 0;
     if (!link) {
-      $("figures").textContent = stats.fps ? `${stats.fps.toFixed(0)} frames a second on stage` : "\u00a0";
+      const alive = heard && performance.now() - heard < 3 * SECOND_MS;
+      if (alive === $("feed").hidden) showStage(alive);
+      $("figures").textContent = alive && stats.fps
+        ? `${stats.fps.toFixed(0)} frames a second on stage` : "\u00a0";
       return;
     }
     const inside = link.via === "WebRTC" ? stats.latency_ms || 0 : 0;
@@ -167,7 +182,7 @@ function count() {
     const size = view().videoWidth ? [view().videoWidth, view().videoHeight] : [view().width, view().height];
     $("figures").textContent =
       `${fps} frames a second · about ${way} ms there and back · ${size[0]}×${size[1]} · ${link.via}`;
-  }, 1000);
+  }, SECOND_MS);
 }
 
 function picture() {
@@ -287,7 +302,7 @@ async function begin() {
     $("beside").setAttribute("aria-pressed", String(!$("original").hidden));
   });
   $("divide").addEventListener("click", () => turn({ divider: knobs.state.divider === null ? 0.5 : null }));
-  await showStage();
+  await showStage(false);
   say("Ready.");
 }
 

@@ -37,7 +37,7 @@ READ = """(id) => {
   const source = document.getElementById(id), canvas = document.createElement("canvas");
   const width = source.videoWidth || source.naturalWidth || source.width;
   const height = source.videoHeight || source.naturalHeight || source.height;
-  if (!width) return null;
+  if (width < 64) return null; // nothing yet
   canvas.width = width; canvas.height = height;
   const pen = canvas.getContext("2d", {willReadFrequently: true});
   pen.drawImage(source, 0, 0, width, height);

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pylibsrtp
 import pytest
 from browser import serving, write_turned
 from web_tools import Camera, Running, running
@@ -489,7 +490,8 @@ def test_a_peer_that_sends_garbage(server: Running) -> None:
             async def garbled(packet: bytes) -> None:
                 # a whole header, then payloads of any bytes, well encrypted
                 await encrypted(packet[:12] + chance.randbytes(len(packet) - 12))
-                await encrypted(packet[: chance.randint(0, 20)] or b"\x80")
+                with contextlib.suppress(pylibsrtp.Error):  # ours does not send what is so short
+                    await encrypted(packet[: chance.randint(0, 20)] or b"\x80")
                 await plain(b"\x80" + chance.randbytes(chance.randint(0, 200)))  # not encrypted
                 await plain(chance.randbytes(chance.randint(1, 200)))
 
@@ -518,6 +520,11 @@ def test_a_viewer_that_takes_nothing(server: Running) -> None:
         while server.server._broadcasts.count():  # it is given up
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+def test_who_asks_for_the_head_of_what_never_ends(server: Running) -> None:
+    for path in ("/feed.mjpg", "/overlay.webp", "/overlay.jpg"):
+        assert status(server, path, "HEAD") == 405
 
 
 def test_sockets_of_junk(server: Running) -> None:

@@ -199,4 +199,4 @@ class Camera:
         return await asyncio.wait_for(track.recv(), 20)
 
     async def close(self) -> None:
-        await self.connection.close()
+        await asyncio.wait_for(self.connection.close(), 20)

@@ -155,7 +155,6 @@ class Control:
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         if len(self._sockets) >= self._house.limits.sockets:
-            self._house.refused += 1
             raise Refused("too many sockets are open already", 503)
         socket = web.WebSocketResponse(max_msg_size=self._house.limits.message, heartbeat=10)
         self._sockets.add(socket)

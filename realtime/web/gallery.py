@@ -30,6 +30,7 @@ class Entry:
     """JPEG."""
 
     def as_json(self) -> dict[str, Any]:
+        """As the API gives it."""
         return {
             "name": self.name,
             "title": self.title,

@@ -44,7 +44,6 @@ class House:
         """`knobs` are how those of new streams stand; `masker` gives each its mask."""
         self.gallery, self.limits = gallery, limits
         self.knobs = knobs
-        self.refused = 0
         self._room, self._masker, self._fade, self._say = room, masker, fade, say
         self._lock = threading.RLock()
         self._streams: dict[str, Stream] = {}
@@ -62,7 +61,6 @@ class House:
         with self._lock:
             peers = sum(stream.kind == PEER for stream in self._streams.values())
             if kind == PEER and peers >= self.limits.peers:
-                self.refused += 1
                 raise Refused(
                     f"{peers} cameras are painted already, which is all this server takes: try "
                     "again later",
@@ -183,7 +181,6 @@ class House:
         if style not in self.gallery.names:
             raise Refused(f"there is no style {style!r} here", 404)
         if len(self._extras) >= self.limits.overlay_styles:
-            self.refused += 1
             raise Refused(
                 f"overlays have {len(self._extras)} styles of their own already: leave style= out",
                 503,

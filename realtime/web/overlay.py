@@ -118,7 +118,6 @@ class Broadcasts:
         """Send a view to one viewer until it leaves. Raises `Refused`."""
         view = view_of(request.query, form)
         if self.count() >= self._house.limits.viewers:
-            self._house.refused += 1
             raise Refused(f"{self.count()} look on already, which is all this server takes", 503)
         broadcast = self._broadcasts.get(view)
         if broadcast is None:

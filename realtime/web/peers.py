@@ -1,7 +1,6 @@
 """Cameras of browsers, by WebRTC: one video in, the same video painted out."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -207,7 +206,6 @@ class Peers:
         self._peers: dict[str, Peer] = {}
         self._closing: set[Peer] = set()
         self._watch: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
 
     async def answer(self, sdp: str) -> tuple[str, str]:
         """The name of the new stream and the answer to an offer. Raises `Refused`."""

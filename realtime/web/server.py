@@ -140,9 +140,9 @@ class WebServer:
                 web.get("/", _file("index.html")),
                 web.get("/overlay", _file("overlay.html")),
                 *(web.get(f"/static/{name}", _file(name)) for name in _FILES),
-                web.get("/overlay.webp", partial(self._broadcasts.serve, form="webp")),
-                web.get("/overlay.jpg", partial(self._broadcasts.serve, form="jpeg")),
-                web.get("/feed.mjpg", partial(self._broadcasts.serve, form="jpeg")),
+                _endless("/overlay.webp", partial(self._broadcasts.serve, form="webp")),
+                _endless("/overlay.jpg", partial(self._broadcasts.serve, form="jpeg")),
+                _endless("/feed.mjpg", partial(self._broadcasts.serve, form="jpeg")),
                 web.get("/metrics", self._metrics),
                 web.post("/api/offer", self._offer),
                 web.get("/api/frames", self._sockets.serve),
@@ -167,6 +167,11 @@ class WebServer:
 
     async def _end_peer(self, name: str) -> bool:
         return self._peers.end(name) or await self._sockets.end(name)
+
+
+def _endless(path: str, handler: Any) -> web.RouteDef:
+    """A path whose answer never ends, so that nobody can ask for its head alone."""
+    return web.get(path, handler, allow_head=False)
 
 
 def _file(name: str) -> Handler:

@@ -159,6 +159,12 @@ def read_looks(options: argparse.Namespace, more: Sequence[str] = ()) -> Looks:
     styles: dict[str, Style] = {}
     for name in filter(None, named):
         styles.setdefault(name, find_style(name))
+    if options.painting and not any(style.encoder for style in styles.values()):
+        first = next(iter(styles.values())).card.id
+        raise StylizeError(
+            f"style {first} paints like one painting only: leave --painting out, or give a "
+            "--style that takes any"
+        )
     if options.person_model and options.mask != "person":
         raise KnobError("--person-model goes with --mask person")
     if options.outside and not options.mask:

@@ -234,6 +234,17 @@ def test_a_listener_gets_what_is_pushed(address: str, form: str, options: dict[s
     assert in_order_and_fresh(seen)
 
 
+def opened(name: str) -> LiveSource:
+    """A source whose server may not have had a picture yet."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return LiveSource(name)
+        except SourceOpenError:
+            assert time.monotonic() < until, f"{name} never had a picture"
+            time.sleep(0.2)
+
+
 @pytest.mark.parametrize("scheme", ["rtmp", "udp", "srt"])
 def test_sound_is_pushed_beside_the_picture(scheme: str, clip: Path, tmp_path: Path) -> None:
     if scheme == "srt":
@@ -246,7 +257,7 @@ def test_sound_is_pushed_beside_the_picture(scheme: str, clip: Path, tmp_path: P
         heard: list[float] = []
 
         def listen() -> None:
-            receiver = LiveSource(f"{target}?mode=listener" if scheme == "srt" else target)
+            receiver = opened(f"{target}?mode=listener" if scheme == "srt" else target)
             receiver.on_sound = lambda sound: heard.append(float(sound.start))
             guard = threading.Timer(30, receiver.stop)
             guard.start()
@@ -261,7 +272,7 @@ def test_sound_is_pushed_beside_the_picture(scheme: str, clip: Path, tmp_path: P
             listener.start()
         source = LiveSource(str(clip), LiveOptions(loop=True))
         sink = PushSink(target, source.size, source.rate, sound=source.sound)
-        live, sent = Live(source, [Unpainted], [sink]), threading.Event()
+        live, sent = Live(source, Studio([Unpainted]), [sink]), threading.Event()
         watch = lambda report: sent.set() if report.frames > 25 else None  # noqa: E731
         runner = threading.Thread(target=lambda: live.run(watch, seconds=45))
         runner.start()

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_tools import Unpainted
 
 from stylize_video.realtime import cli
 from stylize_video.realtime.errors import (
@@ -244,29 +245,11 @@ def test_cameras_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 # --- the run
 
 
-class Inverting:
+class Inverting(Unpainted):
     """Paints negatives."""
 
     def push(self, frame: Frame) -> list[Frame]:
         return [replace(frame, pixels=255 - frame.pixels)]
-
-    def finish(self) -> list[Frame]:
-        return []
-
-    def strengthen(self, strength: float) -> float:
-        return strength
-
-    def remember(self) -> dict[str, Any]:
-        return {}
-
-    def recall(self, state: Any) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Kept:

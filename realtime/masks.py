@@ -122,7 +122,7 @@ class MovementMask:
         found = self._subtractor.apply(small, learningRate=_LEARNING)
         found = np.where(found == 255, np.uint8(255), np.uint8(0))  # shadows are marked by 127
         found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(3))
-        found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _disc(11))
+        found = _filled(cv2.morphologyEx(found, cv2.MORPH_CLOSE, _disc(11)))
         found = cv2.GaussianBlur(found, (0, 0), 2.0)
         return np.asarray(
             cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
@@ -206,6 +206,12 @@ class PersonMask:
                 f"{self._path} puts out {found.shape}, not the probability of a person"
             )
         return np.clip(planes, 0, 1)
+
+
+def _filled(mask: Any) -> Any:
+    """The mask without holes: plain cloth inside an outline that moves looks still."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(mask), outlines, -1, 255, cv2.FILLED)
 
 
 def _disc(side: int) -> Any:

@@ -138,6 +138,17 @@ def test_what_moves_is_found_before_a_still_place() -> None:
     assert (mask > 127).mean() < 0.01
 
 
+def test_what_moves_has_no_holes() -> None:
+    random = np.random.default_rng(0)
+    place = cv2.GaussianBlur(random.integers(0, 256, (240, 320, 3)).astype(np.uint8), (0, 0), 5)
+    masker = MovementMask()
+    for _ in range(40):
+        masker(place)
+    ring = place.copy()
+    cv2.circle(ring, (160, 120), 60, (220, 40, 200), 12)
+    assert (masker(ring)[80:160, 120:200] > 200).all()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

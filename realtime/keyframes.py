@@ -18,6 +18,17 @@ import numpy as np
 from ._motion import Motion, Seen, agreement, look, measure
 from ._state import State
 from ._strips import Strip, Strips, enlarged, framed_places, sharpen, wanted_sharpening
+from ._tiles import (
+    BROAD,
+    TRUSTED,
+    cost,
+    dirty_tiles,
+    enlarged_weight,
+    mixed,
+    paint_tile,
+    tinted,
+    weight_of_tile,
+)
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator
 from .frame import Frame, Pixels
@@ -39,14 +50,6 @@ _LIGHT: Final = 0.04
 """Change of brightness since the key from which on its colours are wrong."""
 _DEAD_ZONE: Final = 3.0
 _SOFTNESS: Final = 6.0
-_TRUSTED: Final = 0.5
-_BROAD: Final = 16
-"""Pixels across the cells in which colours follow the light."""
-_TILE: Final = 128
-_HALO: Final = 64
-_LITTLE: Final = 0.05
-_DIRTY: Final = 0.15
-"""Share of a tile that the key can't show at which it is painted afresh."""
 
 
 @dataclass
@@ -183,8 +186,8 @@ class KeyframePropagation:
                 _advance(key, motion)
         self._take_up()
         weight, gain = self._weight(self._key, seen)
-        tiles = _dirty_tiles(weight, seen.scale, picture.shape)
-        if abs(gain - 1) > _LIGHT or _cost(tiles) > _WHOLE * seen.grey.size * seen.scale**2:
+        tiles = dirty_tiles(weight, seen.scale, picture.shape)
+        if abs(gain - 1) > _LIGHT or cost(tiles) > _WHOLE * seen.grey.size * seen.scale**2:
             shown = self._repaint(seen, weight, picture, paint)
         else:
             shown = self._carried(self._key)
@@ -223,7 +226,7 @@ class KeyframePropagation:
     def _due(self, weight: Floats) -> bool:
         assert self._key is not None
         if self.every == "auto":
-            holes = float((weight < _TRUSTED).mean())
+            holes = float((weight < TRUSTED).mean())
             return self._key.age >= _AUTO_AGE or holes > _AUTO_HOLES
         return self._key.age >= self.every
 
@@ -247,7 +250,7 @@ class KeyframePropagation:
         if weight is None:
             plain = np.asarray(cv2.addWeighted(shown, share, fresh, 1 - share, 0), np.uint8)
         else:
-            plain = _mixed(shown, fresh, np.asarray(share * weight, np.float32))
+            plain = mixed(shown, fresh, np.asarray(share * weight, np.float32))
         return self._sharpened(plain, fresh)
 
     def _repaint(self, seen: Seen, weight: Floats, picture: Pixels, paint: Paint) -> Pixels:
@@ -258,14 +261,14 @@ class KeyframePropagation:
         fresh = self._submit(paint, picture).result()
         carried = self._carried(self._key)
         height, width = fresh.shape[:2]
-        size = (max(1, width // _BROAD), max(1, height // _BROAD))
+        size = (max(1, width // BROAD), max(1, height // BROAD))
         ours, theirs = (
             cv2.resize(p, size, interpolation=cv2.INTER_AREA).astype(np.float32)
             for p in (fresh, carried)
         )
         light = cv2.resize(ours - theirs, (width, height), interpolation=cv2.INTER_LINEAR)
         carried = np.clip(carried + light, 0, 255).astype(np.uint8)
-        large = _enlarged_weight(weight, seen.scale, height, width)
+        large = enlarged_weight(weight, seen.scale, height, width)
         self._key, self._coming = _fresh_key(seen), None
         self._key.painted = self._settled(fresh, carried, large)
         return self._key.painted
@@ -322,11 +325,11 @@ class KeyframePropagation:
         """Paint tiles afresh where the key has no weight, into `shown`."""
         scale = flow_scale(picture.shape[1], self.settings.flow_width)
         for y, x in tiles:
-            own = self._submit(_paint_tile, paint, picture, y, x).result()
+            own = self._submit(paint_tile, paint, picture, y, x).result()
             box = np.s_[y : y + own.shape[0], x : x + own.shape[1]]
-            keep = _weight_of_tile(weight, scale, y, x, own.shape)
+            keep = weight_of_tile(weight, scale, y, x, own.shape)
             around = np.ascontiguousarray(shown[box])
-            shown[box] = _mixed(around, _tinted(own, around, keep), keep)
+            shown[box] = mixed(around, tinted(own, around, keep), keep)
 
 
 def _fresh_key(seen: Seen) -> _Key:
@@ -341,82 +344,3 @@ def _advance(key: _Key, motion: Motion) -> None:
     key.flow = np.asarray(motion.flow + warp(key.flow, places), np.float32)
     key.sure = np.asarray(np.minimum(warp(key.sure, places), motion.trust), np.float32)
     key.age += 1
-
-
-def _dirty_tiles(weight: Floats, scale: int, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The corners, y and x, of the tiles that the key can't show enough of."""
-    side = max(1, _TILE // scale)
-    holes = (weight < _TRUSTED).astype(np.float32)
-    found = []
-    for y in range(0, shape[0], _TILE):
-        for x in range(0, shape[1], _TILE):
-            part = holes[y // scale : y // scale + side, x // scale : x // scale + side]
-            if part.size and part.mean() > _DIRTY:
-                found.append((y, x))
-    return found
-
-
-def _paint_tile(paint: Callable[[Pixels], Pixels], picture: Pixels, y: int, x: int) -> Pixels:
-    """The painting of a tile, from a crop with a halo: all crops are of one size."""
-    height, width = picture.shape[:2]
-    top, left = max(0, y - _HALO), max(0, x - _HALO)
-    bottom, right = min(height, y + _TILE + _HALO), min(width, x + _TILE + _HALO)
-    side = _TILE + 2 * _HALO
-    crop = cv2.copyMakeBorder(
-        picture[top:bottom, left:right],
-        top - (y - _HALO),
-        side - (bottom - (y - _HALO)),
-        left - (x - _HALO),
-        side - (right - (x - _HALO)),
-        cv2.BORDER_REPLICATE,
-    )
-    painted = paint(np.asarray(crop, np.uint8))
-    rows, columns = min(_TILE, height - y), min(_TILE, width - x)
-    return painted[_HALO : _HALO + rows, _HALO : _HALO + columns]
-
-
-def _cost(tiles: list[tuple[int, int]]) -> int:
-    """Pixels that are painted for these tiles."""
-    return len(tiles) * (_TILE + 2 * _HALO) ** 2
-
-
-def _enlarged_weight(weight: Floats, scale: int, height: int, width: int) -> Floats:
-    """(h, w) -> (H, W)"""
-    size = (weight.shape[1] * scale, weight.shape[0] * scale)
-    large = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large[:height, :width], np.float32)
-
-
-def _weight_of_tile(weight: Floats, scale: int, y: int, x: int, shape: tuple[int, ...]) -> Floats:
-    """The weights of a tile's own pixels, (rows, columns)."""
-    rows, columns = shape[:2]
-    at_y = ((np.arange(y, y + rows) + 0.5) / scale - 0.5).astype(np.float32)
-    at_x = ((np.arange(x, x + columns) + 0.5) / scale - 0.5).astype(np.float32)
-    places = np.dstack(np.meshgrid(at_x, at_y))
-    return warp(weight, np.asarray(places, np.float32))
-
-
-def _tinted(own: Pixels, around: Pixels, keep: Floats) -> Pixels:
-    """A tile in the broad colours of what is kept around it.
-
-    A network that sees a crop alone may choose other colours for it than for the whole frame. The
-    difference is averaged over what is kept, broadly, and taken from all of the tile.
-    """
-    height, width = own.shape[:2]
-    size = (max(1, width // _BROAD), max(1, height // _BROAD))
-    difference = (around.astype(np.float32) - own) * keep[..., None]
-    total = cv2.blur(cv2.resize(difference, size, interpolation=cv2.INTER_AREA), (5, 5))
-    share = cv2.blur(cv2.resize(keep, size, interpolation=cv2.INTER_AREA), (5, 5))
-    # (h, w) -> (h, w, 1); where hardly anything is kept, the tile keeps its own colours
-    shift = total / (np.maximum(share, 0).reshape(total.shape[:2])[..., None] + _LITTLE)
-    large = cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(own + large, 0, 255), np.uint8)
-
-
-def _mixed(kept: Pixels, fresh: Pixels, keep: Floats) -> Pixels:
-    rest = np.asarray(1 - keep, np.float32)
-    share = np.ascontiguousarray(keep)
-    return np.asarray(
-        cv2.blendLinear(np.ascontiguousarray(kept), np.ascontiguousarray(fresh), share, rest),
-        np.uint8,
-    )

@@ -34,7 +34,8 @@ ALLOWED = {
         "lookahead": {
             "_history", "_motion", "_state", "_still", "_strips", "flow", "temporal", "warp",
         },
-        "keyframes": {"_motion", "_state", "_strips", "flow", "temporal", "warp"},
+        "_tiles": {"warp"},
+        "keyframes": {"_motion", "_state", "_strips", "_tiles", "flow", "temporal", "warp"},
         "tiers": {"keyframes", "lookahead", "temporal"},
         "_memory": {"tiers"},
         "peephole": {"temporal", "warp"},

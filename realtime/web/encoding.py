@@ -7,7 +7,7 @@ import aiortc.codecs
 import av
 import cv2
 import numpy as np
-from aiortc.codecs.vpx import Vp8Encoder, number_of_threads
+from aiortc.codecs.vpx import MIN_BITRATE, Vp8Encoder, number_of_threads
 from av import VideoFrame
 from av.frame import Frame
 
@@ -27,6 +27,8 @@ _OPTIONS: Final = {
     "partitions": "0",
     "static-thresh": "1",
 }
+_BITS_A_PIXEL: Final = 14
+"""A second, at most: more costs time in encoding and sending that the eye has nothing of."""
 _CHANGE: Final = 0.1
 """By how much the bitrate must change for the encoder to follow."""
 
@@ -34,9 +36,23 @@ _CHANGE: Final = 0.1
 class PaintingEncoder(Vp8Encoder):
     """aiortc's encoder with other options."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked, self._most = START_BITRATE, MAX_BITRATE
+
+    @property
+    def target_bitrate(self) -> int:
+        """Bits a second: what the receiver takes, up to what pictures of this size are worth."""
+        return min(self._asked, self._most)
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        self._asked = max(MIN_BITRATE, bitrate)
+
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """Payloads of packets, and the frame's time in ticks of 90 kHz."""
         assert isinstance(frame, VideoFrame)
+        self._most = min(MAX_BITRATE, _BITS_A_PIXEL * frame.width * frame.height)
         if not self._fits(frame):
             self.codec = self._opened(frame)
         payloads, at = super().encode(frame, force_keyframe)

@@ -92,7 +92,9 @@ def look(picture: Pixels, scale: int) -> Seen:
         whole = np.asarray(cv2.resize(whole, half, interpolation=cv2.INTER_AREA), np.uint8)
     colours = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     small = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
-    return Seen(small, np.asarray(cv2.GaussianBlur(small, (5, 5), 0), np.float32), scale)
+    # in float: rounded, noise would be steps of a whole level
+    smooth = cv2.GaussianBlur(small.astype(np.float32), (5, 5), 0)
+    return Seen(small, np.asarray(smooth, np.float32), scale)
 
 
 def measure(now: Seen, then: Seen, estimator: FlowEstimator, gate: Gate) -> Motion:

@@ -288,9 +288,9 @@ class _Shot:
         painted = held.frame.pixels
         if held.number == 0:
             self._still, self._shown = Still(held.seen.smooth), None
-        age = np.full(held.seen.grey.shape, held.number, np.float32)
-        flow = held.back.flow if held.back else np.zeros((*age.shape, 2), np.float32)
-        resting = self._still.update(held.seen.smooth, age, flow)
+        nowhere = np.zeros((*held.seen.grey.shape, 2), np.float32)
+        flow = held.back.flow if held.back else nowhere
+        resting = self._still.update(held.seen.smooth, flow)
         still = None if resting is None else resting.astype(np.uint8) * 255
         shown = np.empty_like(painted)
 

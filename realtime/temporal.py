@@ -177,9 +177,7 @@ class TemporalBlender:
             return painted
         weight = past.age_by(motion, self.settings.weight * self.strength)
         past.seen = seen
-        resting = (
-            past.still.update(seen.smooth, past.age, motion.flow) if self.strength > 0 else None
-        )
+        resting = past.still.update(seen.smooth, motion.flow) if self.strength > 0 else None
         self.inside = Inside(motion.flow, weight, past.age)
         follow = _FOLLOW if abs(motion.gain - 1) > _GAIN_NOTICED else 0.0
         step = Step(motion.flow, weight, resting, follow)

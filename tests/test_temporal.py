@@ -193,6 +193,22 @@ def test_still_tiles_rest_exactly(tier: str, suite: dict[str, Scene]) -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_a_still_wall_rests_for_good(tier: str) -> None:
+    """Plain ground gives flow nothing to hold on to but noise, which must not count as motion."""
+    wall = cv2.blur(photo(6, 360, 640), (61, 61))
+    random = np.random.default_rng(0)
+    stage = TemporalBlender(SETTINGS[tier], threads=2)
+    results = []
+    for t in range(100):
+        noise = random.normal(0, 3, wall.shape)
+        seen = np.clip(np.rint(wall + noise), 0, 255).astype(np.uint8)
+        results.append(stage.blend(seen, paint(seen, t)))
+    stage.reset()
+    settled = np.stack(results[40:])
+    assert (settled == settled[0]).all((0, 3)).mean() > 0.9
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_nothing_is_left_behind_where_something_was(tier: str) -> None:
     """A square passes over a wall: what it uncovers is painted afresh, with no ghost of it."""
     wall = photo(6, 180, 320) // 2

@@ -1,11 +1,14 @@
 """Joins encoded parts and what travels beside the picture into one file, without encoding again."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .frame import SidePacket
-from .sinks.file import FileSink
+from .errors import SinkWriteError
+from .frame import Extras, SidePacket, VideoInfo
+from .sinks._containers import EncodeOptions
+from .sinks.file import FileSink, reason_of
 from .sinks.parts import PartReader, Times
 
 
@@ -24,6 +27,28 @@ def join_parts(parts: Sequence[Path], side: Iterator[SidePacket], sink: FileSink
     while waiting is not None:
         sink.write(waiting)
         waiting = next(side, None)
+
+
+def keep_parts(parts: Sequence[Path], target: Path, info: VideoInfo, options: EncodeOptions) -> str:
+    """Write each part as a file of its own, the picture alone; what to tell of it.
+
+    Raises `SinkWriteError`.
+    """
+    folder = target.with_name(f"{target.stem}.kept")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SinkWriteError(f"{folder} can't be written: {reason_of(error)}") from error
+    for number, part in enumerate(parts, 1):
+        file = folder / f"{number:05d}{target.suffix}"
+        sink = FileSink(file, info, Extras(), replace(options, overwrite=True))
+        try:
+            join_parts([part], iter(()), sink)
+        except BaseException:
+            sink.discard()
+            raise
+        sink.finish()
+    return f"the {len(parts)} segments are kept in {folder}"
 
 
 def _due(packet: Any, now: Any) -> bool:

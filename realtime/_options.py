@@ -94,6 +94,14 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing: give NAME,NAME")
+    return names
+
+
 def parse_megabytes(text: str) -> int:
     """A size of memory in megabytes, from ``2G``, ``1.5G`` or ``1500M``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])B?", text.upper())

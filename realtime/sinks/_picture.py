@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import av
 import cv2
+from av.codec.hwaccel import HWAccel
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -64,8 +65,12 @@ class PictureTrack:
         return width, height
 
     def _add_video(self, codec: str, private: dict[str, str]) -> Any:
+        device = self._options.upload_to
         stream = self._output.add_stream(
-            codec, rate=plain_rate(self._info.rate_nominal), options=private
+            codec,
+            rate=plain_rate(self._info.rate_nominal),
+            options=private,
+            hwaccel=HWAccel(device, allow_software_fallback=False) if device else None,
         )
         context = stream.codec_context
         context.width, context.height = self._size

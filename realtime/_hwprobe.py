@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import numpy as np
 
 from .accelerators import HardwareDecoder
@@ -19,7 +20,7 @@ from .colour import Colour
 from .errors import StylizeError
 from .frame import Extras, Frame, Pixels, SidePacket, VideoInfo
 from .sinks._containers import EncodeOptions
-from .sinks.file import FileSink
+from .sinks.file import FileSink, reason_of
 from .sources.file import FileOptions, FileSource
 from .sources.synthetic import SyntheticSource
 
@@ -30,12 +31,18 @@ _FAR_OFF: Final = 40.0
 
 def main(work: dict[str, Any]) -> str:
     """What comes of trying: ``ok``, or why not."""
-    try:
-        return _decode(work) if "decode" in work else _encode(work)
-    except StylizeError as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 - drivers fail in ways of their own
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture() as logs:
+        try:
+            return _decode(work) if "decode" in work else _encode(work)
+        except Exception as error:  # noqa: BLE001 - drivers fail in ways of their own
+            cause = error.__cause__ if isinstance(error, StylizeError) else error
+            reason = reason_of(cause) if cause else str(error)
+        finally:
+            av.logging.set_level(None)
+    # FFmpeg's first word says what was missing, its error only that something was
+    said = [" ".join(text.split()).rstrip(".") for _, _, text in logs if text.strip()]
+    return f"{said[0]} ({reason})" if said else reason
 
 
 def _decode(work: dict[str, Any]) -> str:

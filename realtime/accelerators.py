@@ -65,6 +65,11 @@ class Accelerator:
             missing = not any(name.endswith(self.decoder_suffix) for name in av.codecs_available)
         return f"this build of PyAV has no {self.name}" if missing else self.why_absent()
 
+    def why_no_encoder(self, name: str) -> str | None:
+        """Why this build of PyAV can't encode by it under a name at all."""
+        missing = name not in av.codecs_available
+        return f"this build of PyAV has no {name}" if missing else self.why_absent()
+
     def encoder(self, codec: str) -> str | None:
         """The name of its encoder for a codec, h264 for instance; None where it never encodes."""
         return None if self.encoder_suffix is None else f"{codec}{self.encoder_suffix}"

@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-import av
-
 from .accelerators import ACCELERATORS, Accelerator
 from .errors import SinkOpenError, SourceOpenError
 from .frame import VideoInfo
@@ -162,12 +160,10 @@ class HardwareRequest:
             if name is None:
                 continue
             never = False
-            upload = accelerator.device if accelerator.uploads else None
-            choice = replace(write, codec=name, upload_to=upload)
-            why = accelerator.why_absent()
+            choice = writing_by(accelerator, name, write)
+            why = accelerator.why_no_encoder(name)
             if why is None:
-                known = name in av.codecs_available
-                why = self.prober.why_not_encode(info, choice) if known else _no_encoder(name)
+                why = self.prober.why_not_encode(info, choice)
                 failures += [f"{name}: {why}"] if why else []
             if why is None:
                 return choice, f"encoded by {name}"
@@ -195,8 +191,12 @@ def _codec_of(container: Container | None, write: EncodeOptions) -> str | None:
     return _CODECS.get(container.video)
 
 
-def _no_encoder(name: str) -> str:
-    return f"this build of PyAV has no {name}"
+def writing_by(
+    accelerator: Accelerator, encoder: str, write: EncodeOptions | None = None
+) -> EncodeOptions:
+    """How to write by an encoder of an accelerator."""
+    upload = accelerator.device if accelerator.uploads else None
+    return replace(write or EncodeOptions(), codec=encoder, upload_to=upload)
 
 
 def _reasons(failures: Sequence[str]) -> str:

@@ -99,7 +99,9 @@ ALLOWED = {
             "engines", "knobs", "live", "outlets", "sinks", "sources", "studio", "stylizer",
             "tiers",
         },
-        "doctor": {"_child", "catalogue", "engines", "sinks", "sources"},
+        "doctor": {
+            "_child", "accelerators", "catalogue", "engines", "hwaccel", "sinks", "sources",
+        },
         # the adapter of aiohttp and aiortc: what it imports, it may import at the top, since it is
         # itself imported in functions only
         "web": {

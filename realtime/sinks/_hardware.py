@@ -10,7 +10,7 @@ _DEVICE_FORMATS: Final = frozenset(
     {"cuda", "qsv", "vaapi", "videotoolbox_vld", "d3d11", "d3d12", "dxva2_vld", "amf", "vulkan"}
     | {"drm_prime", "mediacodec"}
 )
-_INTERLEAVED: Final = {"yuv420p": "nv12", "yuv420p10le": "p010le", "yuv420p10": "p010le"}
+_INTERLEAVED: Final = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
 """The same samples with both colours in one plane, as most hardware wants them."""
 _X264_SPEEDS: Final = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
@@ -66,6 +66,11 @@ def speed_options(codec: str, preset: str) -> dict[str, str] | None:
     if preset in _X264_SPEEDS:
         preset = _SPEEDS[suffix][_X264_SPEEDS.index(preset)]
     return {_SPEED_KNOB[suffix]: preset}
+
+
+def planar_of(pixel_format: str) -> str:
+    """The format with a plane for each colour that holds the same samples."""
+    return next((p for p, packed in _INTERLEAVED.items() if packed == pixel_format), pixel_format)
 
 
 def hardware_format(codec: str, asked: str | None) -> str | None:

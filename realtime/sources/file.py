@@ -252,7 +252,8 @@ class FileSource:
         streams = [self._stream, *(side.template for side in self._side.values())]
         try:
             for packet in self._container.demux(*streams):
-                if packet.stream_index == self._stream.index:
+                # not by its stream_index: packets that end a stream have none
+                if packet.stream.index == self._stream.index:
                     for frame in self._decode(packet):
                         if self._past_end(frame.pts):
                             return

@@ -9,6 +9,7 @@ from ._looks import add_look, add_timeline
 from ._memory import tile_pixels
 from ._options import (
     parse_count,
+    parse_devices,
     parse_every,
     parse_megabytes,
     parse_names,
@@ -127,6 +128,12 @@ def add_video(parser: argparse.ArgumentParser) -> None:
     add_batch(parser)
     add_segments(parser)
     add_engine(parser)
+    parser.add_argument(
+        "--devices",
+        type=parse_devices,
+        metavar="N,N…",
+        help="graphics cards to paint on, by number: several inputs are dealt to them",
+    )
     add_talk(parser)
 
 
@@ -256,6 +263,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 
 def engine_request(options: argparse.Namespace) -> EngineRequest:
     limit = getattr(options, "max_memory", None)
+    devices = getattr(options, "devices", None)
     return EngineRequest(
         options.engine,
         options.precision,
@@ -265,6 +273,7 @@ def engine_request(options: argparse.Namespace) -> EngineRequest:
         read_paintings(options.painting),
         options.alpha,
         tile_pixels(limit, options.engine) if limit else None,
+        devices[0] if devices else None,
     )
 
 

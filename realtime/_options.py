@@ -94,6 +94,14 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_devices(text: str) -> list[int]:
+    """Numbers of devices with commas between them, each once."""
+    numbers = [int(part) if part.isdecimal() else -1 for part in text.split(",")]
+    if min(numbers) < 0 or max(numbers) > 255 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} are no devices: give numbers like 0,1")
+    return numbers
+
+
 def parse_names(text: str) -> list[str]:
     """Names with commas between them."""
     names = [name.strip() for name in text.split(",")]

@@ -71,8 +71,8 @@ def _made_of(options: argparse.Namespace, style: Style, engine: Engine) -> dict[
     facts = {
         "--style": style.card.id,
         "the style's files": hashlib.sha256(" ".join(sums).encode()).hexdigest(),
-        # how many threads a network runs on does not change what it paints
-        "the engine": re.sub(r", \d+ threads", "", engine.description),
+        # how many threads a network runs on, or on which card, does not change what it paints
+        "the engine": re.sub(r", \d+ threads|(?<=[a-z]):\d+(?= )", "", engine.description),
         "the program": f"stylize-video {metadata.version('stylize-video')}",
     }
     if options.painting:

@@ -27,6 +27,7 @@ from ._arguments import (
 )
 from ._batch_options import batch_settings, named_inputs
 from ._console import ProgressBar, batch_table, stderr_console
+from ._devices_options import paint_on_devices
 from ._gallery import write_gallery
 from ._looks import first_style, load_turning
 from ._segment_options import segment_settings
@@ -150,8 +151,10 @@ def _run_export(arguments: list[str]) -> int:
 def _video(options: argparse.Namespace) -> int:
     console = stderr_console()
     say = Speaker(console, quiet=options.quiet)
-    if options.styles:
-        document, failed = paint_in_styles(options, console, say)
+    several = options.devices and len(options.devices) > 1
+    if options.styles or several:
+        paint_all = paint_on_devices if several else paint_in_styles
+        document, failed = paint_all(options, console, say)
         if options.json:
             print(json.dumps(document, indent=2))
         return EXIT_FAILED if failed else 0

@@ -53,6 +53,7 @@ ALLOWED = {
         "image": {"catalogue", "sinks", "sources"},
         "folders": {"catalogue", "sinks", "sources"},
         "batch": {"folders", "video"},
+        "dealing": {"batch", "folders", "video"},
         "_batch_options": {"batch", "folders"},
         "video": {
             "_memory", "engines", "folders", "hwaccel", "journal", "keyframes", "metrics",
@@ -68,6 +69,10 @@ ALLOWED = {
             "_batch_options", "_looks", "_memory", "_options", "_segment_options", "accelerators",
             "catalogue", "engines", "folders", "hwaccel", "peephole", "sinks", "sources", "tiers",
             "video",
+        },
+        "_devices_options": {
+            "_arguments", "_batch_options", "_console", "_looks", "_segment_options", "_talk",
+            "batch", "catalogue", "cues", "dealing", "engines", "folders", "pipeline", "video",
         },
         "_talk": {"_console", "engines", "pipeline", "video"},
         "_styles_options": {
@@ -125,7 +130,8 @@ ALLOWED = {
             "synthflow", "tiers",
         },
         "cli": {
-            "_arguments", "_batch_options", "_console", "_export_tensorrt", "_gallery", "_looks",
+            "_arguments", "_batch_options", "_console", "_devices_options", "_export_tensorrt",
+            "_gallery", "_looks",
             "_segment_options", "_styles_options", "_talk", "batch", "bench", "bench_temporal",
             "catalogue", "ctl", "cues", "doctor", "folders", "image", "serve", "turning", "video",
             "webcam",

@@ -168,9 +168,9 @@ def names(styles: list[Path]) -> str:
     "options",
     [
         ["--temporal", "quality"],
-        ["--temporal", "best"],
+        ["--temporal", "best", "--end", "0.8"],
         ["--temporal", "fast", "--paint-every", "3"],
-        ["--temporal", "fast", "--strength", "0.6", "--stroke", "2"],
+        ["--temporal", "fast", "--strength", "0.6", "--stroke", "4", "--end", "0.8"],
     ],
     ids=["quality", "best", "paint-every", "knobs"],
 )

@@ -121,7 +121,10 @@ ALLOWED = {
         "_gallery": {"catalogue"},
         "_options": {"engines", "keyframes", "sources", "video"},
         "_export_tensorrt": {"_options", "catalogue", "engines"},
-        "bench": {"catalogue", "engines", "metrics", "sinks", "sources", "tiers", "video"},
+        "_roofline": {"engines"},
+        "bench": {
+            "_roofline", "catalogue", "engines", "metrics", "sinks", "sources", "tiers", "video",
+        },
         "_steadiness": {"_history", "metrics", "synthflow", "temporal", "tiers", "warp"},
         "_clips": {"_steadiness", "metrics", "sources", "warp"},
         "_figures": {"_clips", "_steadiness", "sinks"},

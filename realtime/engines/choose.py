@@ -112,7 +112,11 @@ def _load(style: Style, name: str, request: EngineRequest) -> Engine:
     most = (request.tile_pixels or _TILE_PIXELS.get(name)) if tiled else None
     model = parse_model(content, label)
     threads = request.threads or usable_cores()
-    runner = _runner(content, name, precision, threads, label, request.device)
+
+    def make_runner(content: bytes, label: str) -> Runner:
+        return _runner(content, name, precision, threads, label, request.device)
+
+    runner = make_runner(content, label)
     if style.encoder is None:
         return NetworkEngine(
             runner,
@@ -122,6 +126,7 @@ def _load(style: Style, name: str, request: EngineRequest) -> Engine:
             ranges=request.ranges,
             own=style.card.stride > 1,
             most_pixels=most,
+            make_runner=make_runner,
         )
     own = np.zeros((1, 1), np.float32)
     network = NetworkEngine(runner, model, label, own=True, extra={"code": own, "alpha": own})

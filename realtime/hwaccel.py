@@ -124,6 +124,8 @@ class HardwareRequest:
                     "read twice: give a file, or add --hwaccel-only encode"
                 )
             return read, "decoded in software (this input can't be read twice)"
+        if not file.is_file():
+            return read, "decoded in software"  # what is wrong is said when it is opened
         failures: list[str] = []
         for accelerator in self._wanted():
             choice = replace(read, hardware=accelerator.decoder)
@@ -152,7 +154,7 @@ class HardwareRequest:
         codec = _codec_of(container, write)
         if codec is None:
             used = write.codec or (container.video if container else "")
-            return write, f"encoded by {used}" if used else "written as pictures"
+            return write, f"encoded by {used}" if used else "not encoded"
         failures: list[str] = []
         never = True
         for accelerator in self._wanted():
@@ -205,4 +207,4 @@ def _reasons(failures: Sequence[str]) -> str:
 
 def tell(decoding: str, encoding: str) -> str:
     """What hardware does of a job, in one line."""
-    return f"--hwaccel: {decoding}, {encoding}"
+    return f"--hwaccel: {decoding}; {encoding}"

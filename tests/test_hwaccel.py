@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -339,11 +340,17 @@ def test_a_stream_that_no_card_decodes_is_refused(clip: Path, tmp_path: Path) ->
 # --- what is chosen
 
 
+@cache
+def shared_prober() -> Prober:
+    """The real one: what it has tried it knows."""
+    return Prober()
+
+
 def request(
     name: str, accelerators: Sequence[Accelerator], prober: Prober | None = None, **more: Any
 ) -> HardwareRequest:
     return HardwareRequest(
-        name, accelerators=tuple(accelerators), prober=prober or Prober(), **more
+        name, accelerators=tuple(accelerators), prober=prober or shared_prober(), **more
     )
 
 
@@ -351,14 +358,14 @@ def test_what_works_does_the_work_and_is_named(clip: Path, tmp_path: Path) -> No
     by_hand, by_fake = tmp_path / "hand.mp4", tmp_path / "fake.mp4"
     plain = paint(clip, by_hand, None, write=EncodeOptions(codec="h264", threads=1))
     result = paint(clip, by_fake, request("fake", [CUDA, FAKE]))
-    assert result.notices == ["--hwaccel: decoded by fake, encoded by h264"]
+    assert result.notices == ["--hwaccel: decoded by fake; encoded by h264"]
     assert plain.notices == []
     assert by_fake.read_bytes() == by_hand.read_bytes()
 
 
 def test_auto_takes_the_first_that_works(clip: Path, tmp_path: Path) -> None:
     result = paint(clip, tmp_path / "out.mp4", request("auto", [CUDA, FAKE]))
-    assert result.notices == ["--hwaccel: decoded by fake, encoded by h264"]
+    assert result.notices == ["--hwaccel: decoded by fake; encoded by h264"]
 
 
 @pytest.mark.parametrize("program", [FAILS, CRASHES, HANGS], ids=["fails", "crashes", "hangs"])
@@ -372,7 +379,7 @@ def test_auto_says_in_one_line_why_software_does_it(
         program, "it did nothing for 1 s"
     )
     assert line == (
-        f"--hwaccel: decoded in software (fake: {reason}), encoded in software (h264: {reason})"
+        f"--hwaccel: decoded in software (fake: {reason}); encoded in software (h264: {reason})"
     )
     assert len(read_video(tmp_path / "out.mp4")) == 50
 
@@ -381,7 +388,7 @@ def test_auto_where_there_is_nothing_asks_no_driver(clip: Path, tmp_path: Path) 
     wanted = request("auto", [ABSENT], saying(CRASHES))
     (line,) = paint(clip, tmp_path / "out.mp4", wanted).notices
     nothing = "in software (no hardware for it was found here)"
-    assert line == f"--hwaccel: decoded {nothing}, encoded {nothing}"
+    assert line == f"--hwaccel: decoded {nothing}; encoded {nothing}"
 
 
 @pytest.mark.parametrize("program", [FAILS, CRASHES, HANGS], ids=["fails", "crashes", "hangs"])
@@ -395,6 +402,8 @@ def test_a_named_one_that_does_not_work_is_refused(
         paint(clip, tmp_path / "out.mp4", request("fake", [FAKE], prober, only="encode"))
     with pytest.raises(SourceOpenError, match="no NVIDIA driver was found"):
         paint(clip, tmp_path / "out.mp4", request("cuda", [ABSENT], prober))
+    with pytest.raises(SourceOpenError, match=r"none\.mp4 does not exist$"):
+        paint(tmp_path / "none.mp4", tmp_path / "out.mp4", request("fake", [FAKE], prober))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -405,8 +414,8 @@ def test_one_half_of_the_work(clip: Path, tmp_path: Path) -> None:
         for half in ("decode", "encode")
     ]
     assert lines == [
-        "--hwaccel: decoded by fake, encoded in software, as asked",
-        "--hwaccel: decoded in software, as asked, encoded by h264",
+        "--hwaccel: decoded by fake; encoded in software, as asked",
+        "--hwaccel: decoded in software, as asked; encoded by h264",
     ]
 
 
@@ -415,7 +424,7 @@ def test_where_there_is_no_choice_hardware_is_not_asked() -> None:
     for container, write, said in (
         (CONTAINERS[".gif"], EncodeOptions(), "encoded by gif"),
         (CONTAINERS[".mp4"], EncodeOptions(codec="libx265"), "encoded by libx265"),
-        (None, EncodeOptions(), "written as pictures"),
+        (None, EncodeOptions(), "not encoded"),
     ):
         assert wanted.encoder_for(container, INFO, write) == (write, said)
     only_decodes = request("fake", [replace(FAKE, encoder_suffix=None)], saying(CRASHES))
@@ -560,7 +569,7 @@ def test_the_program_refuses_falls_back_and_stays_silent(
     assert "can't decode" in said
     code, said = run("--hwaccel", "auto")
     assert code == 0
-    assert "--hwaccel: decoded by fake, encoded by h264" in said
+    assert "--hwaccel: decoded by fake; encoded by h264" in said
     code, said = run()
     assert code == 0
     assert "--hwaccel" not in said

@@ -15,6 +15,7 @@ from media import frame_times, identity_model, model_bytes, packets, read_video,
 from onnx import TensorProto, helper
 
 from stylize_video.realtime import FileSource, MemorySink, Stylizer, SyntheticSource, cli
+from stylize_video.realtime._memory import check_fits
 from stylize_video.realtime.engines import Engine
 from stylize_video.realtime.errors import (
     InferenceError,
@@ -468,6 +469,23 @@ def test_a_slow_output_holds_the_source_back() -> None:
     FanPipeline(source, branches).run()
     assert len(slow.frames) == len(quick.frames) == 60
     assert slow.behind <= 3 + 1 + 1 + 3 + 1  # two channels, and one in each hand
+
+
+def test_memory_is_that_of_all_styles_together(
+    film: Path,
+    styles: list[Path],
+    stylize: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--styles", names(styles), "--temporal", "fast", "--end", "0.2", "--quiet"]
+    assert stylize(film, tmp_path / "a", *options, "--max-memory", "900M") == 0
+    assert stylize(film, tmp_path / "b", *options, "--max-memory", "200M") == 1
+    assert "frames of 128x96 in 3 styles at once take about" in capsys.readouterr().err
+    full = VideoInfo(3840, 2160, Fraction(25), Fraction(1, 25))
+    check_fits(full, "off", 2000)
+    with pytest.raises(StylizeError, match="in 3 styles at once"):
+        check_fits(full, "off", 2000, 3)
 
 
 # --- segments

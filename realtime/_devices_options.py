@@ -12,7 +12,7 @@ from ._arguments import engine_request, video_settings
 from ._batch_options import batch_settings, named_inputs
 from ._console import batch_table
 from ._looks import first_style, load_turning
-from ._segment_options import segment_settings
+from ._segment_options import painted_by, segment_settings
 from ._talk import Speaker
 from .batch import BatchReport, Outcome
 from .catalogue import Style
@@ -93,7 +93,7 @@ def _loaded(
         stack.callback(loaded.close)
     if turning and settings.show:
         raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(own, style, engine)
+    segments = segment_settings(own, painted_by(own, style, engine))
     return engine, replace(settings, turning=turning, segments=segments)
 
 

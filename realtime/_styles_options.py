@@ -13,7 +13,7 @@ from ._arguments import engine_request, video_settings
 from ._batch_options import batch_settings, named_inputs
 from ._console import ProgressBar, batch_table
 from ._looks import load_turning
-from ._segment_options import segment_settings
+from ._segment_options import painted_by, segment_settings
 from ._talk import JobWatcher, Speaker
 from .batch import BatchReport, Outcome, run_groups
 from .catalogue import DEFAULT_STYLE, Style, find_style
@@ -53,7 +53,7 @@ def paint_in_styles(
             for job, pattern in zip(group, patterns, strict=True)
         }
         bar = ProgressBar(console, quiet=options.quiet, sizes=[group[0].size for group in groups])
-        watcher = JobWatcher(bar, say, first, engines)
+        watcher = JobWatcher(bar, say, lambda: first, engines)
 
         def paint(jobs: Sequence[Job]) -> Sequence[Result | StylizeError]:
             try:
@@ -146,7 +146,7 @@ def _rendition(
         stack.callback(loaded.close)
     if turning and settings.show:
         raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(own, style, engine)
+    segments = segment_settings(own, painted_by(own, style, engine))
     return Rendition(
         style.card.id, "", engine, replace(settings, turning=turning, segments=segments)
     )

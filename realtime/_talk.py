@@ -1,15 +1,24 @@
 """What the program says of a job while it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
 
 from ._console import ProgressBar
-from .engines import Engine
 from .frame import VideoInfo
 from .pipeline import Report
 from .video import Result
+
+
+class Noticing(Protocol):
+    """What paints, and notices things on the way: an engine."""
+
+    @property
+    def notices(self) -> list[str]:
+        """One line for each."""
+        ...
 
 
 class Speaker:
@@ -40,16 +49,23 @@ class JobWatcher:
     """Says what paints once the first input has proved readable, then moves the bar."""
 
     def __init__(
-        self, bar: ProgressBar, say: Speaker, first: str, engines: Sequence[Engine]
+        self,
+        bar: ProgressBar,
+        say: Speaker,
+        first: Callable[[], str],
+        noticing: Sequence[Noticing],
     ) -> None:
-        self._bar, self._say = bar, say
-        self._first: str | None = first
-        self._told = {engine: 0 for engine in engines}
+        """`first` gives what is said first, once something paints; `noticing` is told of as it
+        goes.
+        """
+        self._bar, self._say, self._noticing = bar, say, noticing
+        self._first: Callable[[], str] | None = first
+        self._told = [0] * len(noticing)
 
     def begin(self, info: VideoInfo, output: str) -> None:
         """The first frame was read; painting begins."""
         if self._first:
-            self._say.line(self._first)
+            self._say.line(self._first())
             self._first = None
         self._tell()
         self._bar.begin(info, output)
@@ -64,9 +80,9 @@ class JobWatcher:
         self._tell()
 
     def _tell(self) -> None:
-        """Say what the engines have noticed since the last time."""
-        for engine, told in self._told.items():
-            notices = engine.notices
-            for notice in notices[told:]:
+        """Say what was noticed since the last time."""
+        for number, noticing in enumerate(self._noticing):
+            notices = noticing.notices
+            for notice in notices[self._told[number] :]:
                 self._say.line(notice)
-            self._told[engine] = len(notices)
+            self._told[number] = len(notices)

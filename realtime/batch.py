@@ -95,7 +95,7 @@ def run_batch(
     """
     report.outcomes = [Outcome(job) for job in jobs]
     for outcome in report.outcomes:
-        if settings.skip_existing and exists(outcome.job):
+        if settings.skip_existing and will_skip(outcome.job):
             outcome.status = "skipped"
             on_end(outcome)
             continue
@@ -130,7 +130,7 @@ def run_groups(
     report.outcomes = [outcome for group in grouped for outcome in group]
     for group in grouped:
         for outcome in group:
-            if settings.skip_existing and exists(outcome.job):
+            if settings.skip_existing and will_skip(outcome.job):
                 outcome.status = "skipped"
         due = [outcome for outcome in group if outcome.status == "not begun"]
         if due:
@@ -165,6 +165,6 @@ def _paint_group(
             outcome.status, outcome.result = "painted", result
 
 
-def exists(job: Job) -> bool:
-    """Whether the output of a job is there already."""
+def will_skip(job: Job) -> bool:
+    """Whether `BatchSettings.skip_existing` leaves a job alone."""
     return job.target != STDIO and Path(job.target).exists()

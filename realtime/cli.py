@@ -30,7 +30,7 @@ from ._console import ProgressBar, batch_table, stderr_console
 from ._devices_options import paint_on_devices
 from ._gallery import write_gallery
 from ._looks import first_style, load_turning
-from ._segment_options import segment_settings
+from ._segment_options import painted_by, segment_settings
 from ._styles_options import paint_in_styles
 from ._talk import JobWatcher, Speaker
 from .batch import BatchReport, Outcome, run_batch
@@ -166,10 +166,11 @@ def _video(options: argparse.Namespace) -> int:
     engine, turning = load_turning(options, cues, engine_request(options), say.line)
     if turning and settings.show:
         raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(options, style, engine)
+    segments = segment_settings(options, painted_by(options, style, engine))
     settings = replace(settings, turning=turning, segments=segments)
     bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
-    watcher = JobWatcher(bar, say, f"style {style.card.id} by {engine.description}", [engine])
+    first = f"style {style.card.id} by {engine.description}"
+    watcher = JobWatcher(bar, say, lambda: first, [engine])
     report = BatchReport()
 
     def paint(job: Job) -> Result:

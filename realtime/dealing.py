@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from .batch import BatchReport, BatchSettings, Outcome, exists
+from .batch import BatchReport, BatchSettings, Outcome, will_skip
 from .errors import EngineError, StylizeError
 from .folders import Job
 from .video import Result
@@ -61,7 +61,7 @@ def run_dealt(
     """
     report.outcomes = [Outcome(job) for job in jobs]
     for outcome in report.outcomes:
-        if settings.skip_existing and exists(outcome.job):
+        if settings.skip_existing and will_skip(outcome.job):
             outcome.status = "skipped"
             on_end(outcome)
     table = _Table(deque(o for o in report.outcomes if o.status == "not begun"))

@@ -266,7 +266,7 @@ def segment_plan(
     if wanted is None:
         return None
     target = Path(target_name)
-    hindrance = _why_in_one_piece(source_name, target_name, settings)
+    hindrance = why_in_one_piece(source_name, target_name, settings)
     if hindrance:
         if wanted.always or wanted.must_resume:
             raise SinkOpenError(f"{hindrance}: leave --segments and --resume out")
@@ -274,17 +274,18 @@ def segment_plan(
     long = (source.info.duration_from_header or 0) >= LONG_S
     if not (wanted.always or wanted.must_resume or long or journal_folder(target).is_dir()):
         return None
-    made_of = {**wanted.made_of, **_made_of(source_name, settings)}
+    all_of_it = {**wanted.made_of, **made_of(source_name, settings)}
     return SegmentJob(
         source,
         target,
         settings.write,
-        replace(wanted, made_of=made_of),
+        replace(wanted, made_of=all_of_it),
         lambda: open_source(source_name, settings),
     )
 
 
-def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+def why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+    """What keeps a job from being painted in segments; None for nothing."""
     target = Path(target_name)
     if STDIO in (source_name, target_name):
         return "a pipe can't be taken up again"
@@ -299,7 +300,7 @@ def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSetting
     return None
 
 
-def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
+def made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
     """What decides the output beside style and engine, by the names people know it by."""
     read, write = settings.read, settings.write
     path = Path(source_name)

@@ -44,7 +44,7 @@ ALLOWED = {
         "tonemap": set(),
         "stylizer": {"_state", "engines"},
         "journal": {"sources"},
-        "_join": {"sinks"},
+        "_join": {"sinks", "sources"},
         "segments": {"_join", "_state", "journal", "pipeline", "sinks", "sources"},
         "pipeline": {"channel", "sinks", "sources"},
         "fan": {"channel", "pipeline", "sinks", "sources"},
@@ -74,7 +74,7 @@ ALLOWED = {
             "_arguments", "_batch_options", "_console", "_looks", "_segment_options", "_talk",
             "batch", "catalogue", "cues", "dealing", "engines", "folders", "pipeline", "video",
         },
-        "_talk": {"_console", "engines", "pipeline", "video"},
+        "_talk": {"_console", "pipeline", "video"},
         "_styles_options": {
             "_arguments", "_batch_options", "_console", "_looks", "_segment_options", "_talk",
             "batch", "catalogue", "cues", "folders", "several", "video",

@@ -1,6 +1,6 @@
-"""The feed-forward style networks: our family for speed, and Johnson's as reference and baseline.
+"""Our family of feed-forward style networks.
 
-Every network maps a float RGB picture in 0..1, (B, 3, H, W), to a painted one of the same shape.
+Each network maps a float RGB picture in 0..1, (B, 3, H, W), to a painted one of the same shape.
 Values may leave 0..1 a little; the exported graph clips them. H and W must be multiples of the
 network's `stride` (the exported graph of the family pads and crops by itself).
 
@@ -18,7 +18,7 @@ paints that. Only the last two layers, at half resolution, see zeros: they reach
 """
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 import torch
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 STRIDE: Final = 8
 _MOMENTUM: Final = 0.03
-_EPSILON: Final = 1e-5
+EPSILON: Final = 1e-5
 MARGIN: Final = 8
 """Pixels of repeated border a picture gets before it is painted, cut off again afterwards."""
 STEM_RING: Final = 2
@@ -82,10 +82,10 @@ class Norm(nn.Module):
             return _affine(x, self.weight, self.bias)
         if self.training:
             self._track(x.detach())
-        own = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPSILON)
+        own = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=EPSILON)
         if self.blend == 0:
             return own
-        scale = self.weight / (self.variance + _EPSILON).sqrt()
+        scale = self.weight / (self.variance + EPSILON).sqrt()
         constant = _affine(x, scale, self.bias - scale * self.mean)
         return torch.lerp(own, constant.to(own.dtype), self.blend)
 
@@ -101,7 +101,7 @@ class Norm(nn.Module):
     @torch.no_grad()
     def freeze(self) -> None:
         """Make the running statistics a constant affine, which training may go on to change."""
-        scale = self.weight / (self.variance + _EPSILON).sqrt()
+        scale = self.weight / (self.variance + EPSILON).sqrt()
         self.bias.sub_(scale * self.mean)
         self.weight.copy_(scale)
         self.frozen = torch.ones_like(self.frozen)
@@ -305,87 +305,11 @@ class StyleNet(nn.Module):
         return copy.to(next(self.parameters()).device).eval()
 
 
-@torch.no_grad()
-def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
-    """A network to train on, whose norms do on average over `photos` what the layers' biases do.
-
-    The way back from `StyleNet.folded`, so that a finished style can be the start of another. The
-    photos, (B, 3, H, W), give the statistics that folding lost.
-    """
-    network = StyleNet(folded.shape)
-    seen: list[Tensor] = []
-    for name, module in network.named_modules():
-        if isinstance(module, ConvNorm | UpConvNorm | Head):
-            layer = cast(Conv, folded.get_submodule(name))
-            bias = layer.bias if isinstance(module, ConvNorm) else layer.bias.view(-1, 4).mean(1)
-            if isinstance(module, ConvNorm):
-                module.weight.copy_(layer.weight)
-            else:
-                module.weight.copy_(_untied(layer.weight, cast(Tensor, module.polyphase)))
-            if isinstance(module, Head):
-                module.bias.copy_(bias)
-            else:
-                module.norm.bias.copy_(bias)
-                module.norm.frozen = torch.ones_like(module.norm.frozen)
-                module.norm.register_forward_hook(lambda _m, x, _y: seen.append(x[0]))
-    network(photos)
-    for norm, x in zip(network.norms(), seen, strict=True):
-        norm.variance, norm.mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        norm.weight.copy_((norm.variance + _EPSILON).sqrt())
-        norm.bias.add_(norm.mean)
-        norm.frozen = torch.zeros_like(norm.frozen)
-        norm._forward_hooks.clear()
-    return network
-
-
 def phase_kernel(weight: Tensor, polyphase: Tensor) -> Tensor:
     """(O, I, 3, 3) behind bilinear doubling as (O*4, I, 3, 3) before depth-to-space."""
     outputs, inputs, _, _ = weight.shape
     phases = torch.einsum("oiyx,pay,qbx->opqiab", weight, polyphase, polyphase)
     return phases.reshape(outputs * 4, inputs, 3, 3)  # (O, 2, 2, I, 3, 3) -> (O*4, I, 3, 3)
-
-
-@torch.no_grad()
-def grown(folded: StyleNet, shape: Shape) -> StyleNet:
-    """A folded network with more channels or blocks that paints the same (Net2Net, Chen 2016).
-
-    What is new has random weights where it reads and zeros where it is read, so that training can
-    take it up. Raises `ValueError` where the new shape is smaller in anything.
-    """
-    old, new = (astuple(s) for s in (folded.shape, shape))
-    if any(a > b for a, b in zip(old, new, strict=True)):
-        raise ValueError(f"{folded.shape} does not fit into {shape}")
-    network = StyleNet(shape)
-    for norm in network.norms():
-        norm.frozen = torch.ones_like(norm.frozen)
-    network = network.folded()
-    present = {name: m for name, m in folded.named_modules() if isinstance(m, Conv)}
-    for name, conv in network.named_modules():
-        if not isinstance(conv, Conv):
-            continue
-        if name not in present:
-            if name.endswith(".second"):
-                conv.weight.zero_()
-            continue
-        known = present[name]
-        outputs, inputs = known.weight.shape[:2]
-        conv.weight[:outputs].zero_()
-        conv.weight[:outputs, :inputs] = known.weight
-        conv.bias[:outputs] = known.bias
-    return network
-
-
-def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
-    """The high-resolution kernel, (O, I, 3, 3), of a low-resolution one, (O*4, I, 3, 3): the
-    least-squares inverse of `phase_kernel`.
-    """
-    outputs, inputs = kernel.shape[0] // 4, kernel.shape[1]
-    across = torch.einsum("pay,qbx->pqabyx", polyphase, polyphase).reshape(36, 9)
-    # (O*4, I, 3, 3) -> (O, 2, 2, I, 3, 3) -> (O, I, 2, 2, 3, 3) -> (O*I, 36)
-    phases = kernel.view(outputs, 2, 2, inputs, 3, 3).permute(0, 3, 1, 2, 4, 5).reshape(-1, 36)
-    # (O*I, 9) -> (O, I, 3, 3)
-    weights: Tensor = phases @ torch.linalg.pinv(across).T
-    return weights.reshape(outputs, inputs, 3, 3)
 
 
 def pad_picture(pictures: Tensor) -> Tensor:
@@ -438,58 +362,3 @@ def polyphase() -> Tensor:
             for offset, weight in ((0, 0.75), (1, 0.25) if odd else (-1, 0.25)):
                 taps[phase, cell + offset + 1, tap] += weight
     return taps
-
-
-class JohnsonNet(nn.Module):
-    """The image transformation network of Johnson 2016, table 1 of the supplementary material.
-
-    Reflection padding of 40, 9x9 and two stride-2 3x3 convolutions, five residual blocks without
-    padding (the shortcut is cropped) and without a ReLU behind the sum (Gross & Wilber), two
-    convolutions of stride 1/2, and a scaled tanh. Batch normalisation as there; the values are
-    scaled to 0..1 instead of 0..255.
-    """
-
-    stride = 4
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.ReflectionPad2d(40),
-            *_johnson_conv(3, 32, 9),
-            *_johnson_conv(32, 64, 3, 2),
-            *_johnson_conv(64, 128, 3, 2),
-            *(JohnsonBlock(128) for _ in range(5)),
-            *_johnson_up(128, 64),
-            *_johnson_up(64, 32),
-            nn.Conv2d(32, 3, 9, padding=4),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 3, H, W)
-        return 0.5 + 0.5 * torch.tanh(self.layers(x))
-
-
-class JohnsonBlock(nn.Module):
-    """conv, norm, ReLU, conv, norm, added to the input cropped by two pixels on each side."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H - 4, W - 4)
-        return cast(Tensor, x[:, :, 2:-2, 2:-2] + self.layers(x))
-
-
-def _johnson_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
-    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-
-def _johnson_up(inputs: int, outputs: int) -> list[nn.Module]:
-    conv = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
-    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]

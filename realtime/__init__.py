@@ -3,6 +3,7 @@
 # Before PyAV: both bring a library libxcb-shm, and with that of PyAV, OpenCV's windows hang.
 import cv2  # noqa: F401
 
+from . import _telemetry  # noqa: F401 - before anything imports onnxruntime
 from .catalogue import Style, StyleCard, all_styles, find_style
 from .engines import Engine
 from .engines.choose import EngineRequest, load_engine

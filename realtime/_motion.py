@@ -126,6 +126,9 @@ def look(picture: Pixels, scale: int) -> Seen:
         padded = cv2.copyMakeBorder(picture, 0, down, 0, right, cv2.BORDER_REPLICATE)
         whole = np.asarray(padded, np.uint8)
     size = (whole.shape[1] // scale, whole.shape[0] // scale)
+    if scale % 2 == 0:  # halves have a fast path: twice that is quicker than a quarter at once
+        half = (whole.shape[1] // 2, whole.shape[0] // 2)
+        whole = np.asarray(cv2.resize(whole, half, interpolation=cv2.INTER_AREA), np.uint8)
     colours = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     small = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
     return Seen(small, np.asarray(cv2.GaussianBlur(small, (5, 5), 0), np.float32), scale)

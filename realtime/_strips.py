@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from .frame import Pixels
-from .warp import Floats
+from .warp import Floats, grid
 
 Strip = tuple[int, int]
 """First row and the row behind the last."""
@@ -75,8 +75,8 @@ def framed_places(flow: Floats, scale: int) -> Floats:
     the frame keeps them so up to the edges.
     """
     height, width = flow.shape[:2]
-    y, x = np.mgrid[-1 : height + 1, -1 : width + 1].astype(np.float32)
-    return np.asarray((np.dstack([x, y]) + 0.5) * scale - 0.5 + framed(flow) * scale, np.float32)
+    centres = (grid(height + 2, width + 2) - np.float32(0.5)) * scale - np.float32(0.5)
+    return np.asarray(centres + framed(flow) * scale, np.float32)
 
 
 def sharpen(picture: Pixels, strip: Strip, amount: float, out: Pixels) -> None:
@@ -95,18 +95,16 @@ def wanted_sharpening(plain: Pixels, goal: Pixels) -> float:
 
     Solves the quadratic equation in k, on the green of a few pairs of rows.
     """
-    ours, detail, theirs, across = 0.0, 0.0, 0.0, 0.0
     apart = max(1, plain.shape[0] // _SAMPLE_ROWS)
-    for row in range(_REACH, plain.shape[0] - _REACH - 1, apart):
-        around = plain[row - _REACH : row + _REACH + 2]
-        inner = slice(_REACH, _REACH + 2)
-        gradient = _gradient(around[inner])
-        finer = gradient - _gradient(_blurred(around)[inner])
-        wanted = _gradient(goal[row : row + 2])
-        ours += float(gradient @ gradient)
-        detail += float(finer @ finer)
-        across += float(gradient @ finer)
-        theirs += float(wanted @ wanted)
+    first = np.arange(_REACH, plain.shape[0] - _REACH - 1, apart)
+    # (bands, 4, W): two rows each, and what their blur sees above and below
+    around = plain[first[:, None] + np.arange(-_REACH, _REACH + 2), :, 1].astype(np.float32)
+    inner = around[:, _REACH:-_REACH]
+    gradient = _gradient(inner)
+    finer = gradient - _gradient(_blurred_rows(around))
+    wanted = _gradient(goal[first[:, None] + np.arange(2), :, 1].astype(np.float32))
+    ours, detail = float(gradient @ gradient), float(finer @ finer)
+    across, theirs = float(gradient @ finer), float(wanted @ wanted)
     missing = _GIVEN_BACK * theirs - ours
     if missing <= 0 or detail <= 0:
         return 0.0
@@ -114,10 +112,16 @@ def wanted_sharpening(plain: Pixels, goal: Pixels) -> float:
     return min(root / detail, _SHARPEN_MOST)
 
 
-def _gradient(rows: Pixels) -> Floats:
-    """The differences of the green of two rows, along and across: one row of numbers."""
-    green = rows[..., 1].astype(np.float32)
-    return np.concatenate([np.diff(green[0]), np.diff(green, axis=0)[0]])
+def _gradient(rows: Floats) -> Floats:
+    """The differences along and across of pairs of rows, (N, 2, W), as one row of numbers."""
+    return np.concatenate([np.diff(rows[:, 0]).ravel(), (rows[:, 1] - rows[:, 0]).ravel()])
+
+
+def _blurred_rows(around: Floats) -> Floats:
+    """The inner two of four rows, (N, 4, W), as `_blurred` has them. (N, 4, W) -> (N, 2, W)"""
+    down = around[:, :-2] + 2 * around[:, 1:-1] + around[:, 2:]
+    wide = np.pad(down, ((0, 0), (0, 0), (1, 1)), mode="reflect")
+    return np.asarray((wide[..., :-2] + 2 * wide[..., 1:-1] + wide[..., 2:]) / 16, np.float32)
 
 
 def _blurred(picture: Pixels) -> Pixels:

@@ -14,10 +14,10 @@ import numpy as np
 from ._clips import ClipJudge, check_clip, read_clip
 from ._figures import write_comparison, write_plot
 from ._steadiness import CHEATS, Case, Method, measure, methods, run_stage, still_drift, summary
-from .catalogue import find_style
+from .catalogue import Style, find_style
 from .engines import Engine
 from .engines.choose import EngineRequest, load_engine, usable_cores
-from .errors import SourceOpenError
+from .errors import SourceOpenError, StylizeError
 from .frame import Pixels
 from .keyframes import Every
 from .sources.images import IMAGE_SUFFIXES
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--temporal",
         action="store_true",
-        help="measure the temporal tiers instead of speed, on scenes rendered from --photos",
+        help="measure the temporal tiers instead of speed, on scenes rendered from --photos; "
+        "--style may then name several, with commas between",
     )
     group.add_argument("--photos", type=Path, metavar="DIR", help="a folder of photos for it")
     group.add_argument(
@@ -54,22 +55,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
-    """Measure and show the table."""
-    style = find_style(options.style)
+    """Measure the styles, which `--style` may name several of, and show their tables."""
+    styles = [find_style(name) for name in options.style.split(",")]
+    if len(styles) > 1 and (options.plot or options.compare):
+        raise StylizeError("--plot and --compare show one style: give one --style")
     pictures = photos_of(options.photos)
     width, height = (int(side) for side in options.sizes.split(",")[0].lower().split("x"))
+    for path in options.clips:
+        check_clip(path)  # rather now than after minutes
+    measured = [_measure(style, pictures, (width, height), options) for style in styles]
+    if options.json:
+        show(json.dumps({"styles": measured}, indent=2))
+        return 0
+    for one in measured:
+        show(_text(one, options))
+    return 0
+
+
+def _measure(
+    style: Style, pictures: Sequence[Pixels], size: tuple[int, int], options: argparse.Namespace
+) -> dict[str, Any]:
+    """All that is measured of a style, in plain types."""
     request = EngineRequest(
         options.engine, options.precision, options.threads, options.fit, options.model_range
     )
     threads = options.threads or usable_cores()
-    for path in options.clips:
-        check_clip(path)  # rather now than after minutes
     engine = load_engine(style, request)
     try:
-        found = scenes(pictures, (width, height), max(12, options.frames))
+        found = scenes(pictures, size, max(12, options.frames))
         rows = on_scenes(found, engine, methods(threads))
         clips = {path.name: _on_clip(path, engine, threads, options) for path in options.clips}
-        still = _on_still(pictures, (width, height), engine, threads, options.still)
+        still = _on_still(pictures, size, engine, threads, options.still)
         if options.compare:
             _compare(options, found, engine, threads)
     finally:
@@ -77,22 +93,32 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     table = {name: summary(own) for name, own in rows.items()}
     if options.plot:
         write_plot(options.plot, table)
-    if options.json:
-        document: dict[str, Any] = {"style": style.card.id, "size": [width, height]}
-        document |= {"table": table, "scenes": rows, "clips": clips, "still": still}
-        show(json.dumps(document, indent=2))
-        return 0
-    count = len(rows["off"])
-    show(f"style {style.card.id} at {width}x{height}: median (worst) over {count} scenes")
-    show(table_text(table))
-    if clips:
-        show(_clip_table(clips))
-    for name, row in still.items():
-        show(
-            f"still camera, {options.still} frames, {name}: drift {row['drift']:.3f} of 255, "
-            f"deviation {row['deviation']:.3f}, {100 * row['exact']:.1f} % never change"
-        )
-    return 0
+    return {
+        "style": style.card.id,
+        "size": list(size),
+        "table": table,
+        "scenes": rows,
+        "clips": clips,
+        "still": still,
+    }
+
+
+def _text(measured: dict[str, Any], options: argparse.Namespace) -> str:
+    """What was measured of a style, to read."""
+    width, height = measured["size"]
+    count = len(measured["scenes"]["off"])
+    lines = [
+        f"style {measured['style']} at {width}x{height}: median (worst) over {count} scenes",
+        table_text(measured["table"]),
+    ]
+    if measured["clips"]:
+        lines.append(_clip_table(measured["clips"]))
+    lines += [
+        f"still camera, {options.still} frames, {name}: drift {row['drift']:.3f} of 255, "
+        f"deviation {row['deviation']:.3f}, {100 * row['exact']:.1f} % never change"
+        for name, row in measured["still"].items()
+    ]
+    return "\n".join(lines)
 
 
 def on_scenes(

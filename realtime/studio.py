@@ -299,7 +299,9 @@ class Studio:
         if len(there) < len(wanted):
             there = self._shares
         self._shares = there
-        self._forget_the_oldest({*there, *wanted})
+        # those that were just shown, and those of frames held back, have pictures to give yet
+        held = {style for waiting in self._waiting for style in waiting.knobs.shares}
+        self._forget_the_oldest({*there, *wanted, *self._showing, *held})
         return there
 
     def _forget_the_oldest(self, needed: set[int]) -> None:

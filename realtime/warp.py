@@ -3,6 +3,7 @@
 Flow is backward: what is at x now was at x + flow(x) before. Maps hold those absolute places.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -17,10 +18,13 @@ _FB_RELATIVE: Final = 0.01
 """Share of the squared flow that forward and backward may differ by (Ruder et al. 2016, eq. 5)."""
 
 
+@lru_cache(maxsize=8)
 def grid(height: int, width: int) -> Floats:
-    """The places of all pixels, (H, W, 2) as x and y."""
+    """The places of all pixels, (H, W, 2) as x and y; not to be written to."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    return np.dstack([x, y])
+    places = np.dstack([x, y])
+    places.setflags(write=False)
+    return places
 
 
 def warp(

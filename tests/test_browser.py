@@ -83,11 +83,16 @@ def page(chromium: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
     assert not wrong
 
 
-def begin(page: Any, server: Serving, query: str = "") -> None:
-    """Open the page and start the camera."""
+def ask(page: Any, server: Serving, query: str = "") -> None:
+    """Open the page and ask for the camera, whatever comes of it."""
     page.goto(f"{server.url}/{query}")
     until(lambda: page.text_content("#status") == "Ready.")
     page.click("#start")
+
+
+def begin(page: Any, server: Serving, query: str = "") -> None:
+    """Open the page and start the camera."""
+    ask(page, server, query)
     until(lambda: "Painting" in page.text_content("#status"))
 
 
@@ -346,6 +351,6 @@ def test_it_ends_with_browsers_connected(page: Any, identity: Path) -> None:
 def test_the_page_says_why_a_camera_is_refused(page: Any, identity: Path) -> None:
     shared = ("--style", str(identity), "--more-styles", str(identity), "--temporal", "off")
     with serving(*shared, "--max-pixels", "1000", "--peers", "1") as server:
-        begin(page, server)
+        ask(page, server)
         said = "Stopped: frames of 640x480: 1000 pixels are taken at most."
         until(lambda: page.text_content("#status") == said)

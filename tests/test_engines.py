@@ -1,11 +1,14 @@
 """One contract for every engine, and the models of other people's exporters."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -446,3 +449,20 @@ def test_unknown_engines_are_told_what_there_is(identity: Path) -> None:
 
 def test_the_identity_model_loads() -> None:
     assert onnx.load_model_from_string(identity_model()).graph.node[0].op_type == "Identity"
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path, identity: Path) -> None:
+    """onnxruntime's telemetry puts a database into the home folder, from which it sends."""
+    program = "from stylize_video.realtime.cli import main; main()"
+    picture = tmp_path / "p.png"
+    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
+    home = tmp_path / "home"
+    home.mkdir()
+    # where tests run it may be off by itself
+    off = ("CI", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    free = {name: value for name, value in os.environ.items() if name not in off}
+    command = [sys.executable, "-c", program, "image", picture, "--style", identity]
+    subprocess.run(
+        [*command, "--engine", "cpu"], env={**free, "HOME": str(home)}, check=True, timeout=120
+    )
+    assert not [path for path in home.rglob("*") if "onnxruntime" in str(path)]

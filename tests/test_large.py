@@ -1,11 +1,13 @@
 """Large frames: tiles that give the picture of the whole, and memory that is bounded."""
 
+import gc
 import json
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from stylize_video.realtime.engines._large import GRID_PX, REACH_PX, paint_in_ti
 from stylize_video.realtime.engines.choose import EngineRequest, load_engine
 from stylize_video.realtime.errors import StylizeError
 from stylize_video.realtime.frame import Pixels, VideoInfo
+from stylize_video.realtime.tiers import Tier
+from stylize_video.realtime.video import VideoSettings, paint_video
 
 
 def picture(width: int, height: int) -> Pixels:
@@ -106,6 +110,24 @@ def test_a_limit_is_held_or_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.run(["video", str(clip), "--max-memory", "150M"]) == 1
     assert "over --max-memory 150M" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("tier", ["off", "quality"])
+def test_no_picture_waits_for_the_garbage_collector(
+    tier: Tier, clip: Path, identity: Path, tmp_path: Path
+) -> None:
+    """Circles of references would hold megabytes a frame until it comes."""
+    engine = load_engine(find_style(str(identity)), EngineRequest("cpu"))
+    gc.collect()
+    gc.disable()
+    try:
+        settings = VideoSettings(temporal=tier)
+        result = paint_video(str(clip), str(tmp_path / "b.mkv"), engine, settings)
+        waiting = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert result.report.frames == 50
+    assert waiting < 5
 
 
 @pytest.mark.slow

@@ -139,9 +139,10 @@ ALLOWED = {
             "catalogue", "ctl", "cues", "doctor", "folders", "image", "serve", "turning", "video",
             "webcam",
         },
+        "_telemetry": set(),
         "__init__": {
-            "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer", "temporal",
-            "tiers",
+            "_telemetry", "catalogue", "engines", "pipeline", "sinks", "sources", "stylizer",
+            "temporal", "tiers",
         },
     },
     "export": {
@@ -151,6 +152,8 @@ ALLOWED = {
         "losses": set(),
         "metrics": set(),
         "networks": set(),
+        "growth": {"networks"},
+        "johnson": set(),
         "card": set(),
         "features": {"_encoders"},
         "style_losses": {"losses"},
@@ -164,7 +167,7 @@ ALLOWED = {
         "verify": {"metrics", "networks", "onnx"},
         "methods": {
             "_encoders", "_machine", "card", "data", "discriminator", "features", "fusion",
-            "layers", "losses", "metrics", "networks", "onnx", "quantize", "style_losses",
+            "growth", "layers", "losses", "metrics", "networks", "onnx", "quantize", "style_losses",
         },
         "train": {"_machine", "data", "methods", "networks"},
         "style": {

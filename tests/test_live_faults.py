@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from live_tools import Unpainted, nothing_left
 from media import write_video
 
 from stylize_video.realtime import _child
+from stylize_video.realtime.catalogue import find_style
+from stylize_video.realtime.engines.choose import EngineRequest, load_engine
 from stylize_video.realtime.errors import SinkOpenError, SinkWriteError
 from stylize_video.realtime.frame import Frame
 from stylize_video.realtime.live import Live
@@ -32,6 +35,8 @@ from stylize_video.realtime.sources import live as live_source
 from stylize_video.realtime.sources._opening import LiveOptions
 from stylize_video.realtime.sources.live import LiveSource
 from stylize_video.realtime.studio import Studio
+from stylize_video.realtime.stylizer import Stylizer
+from stylize_video.realtime.tiers import stage_for
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 PROGRAM = "from stylize_video.realtime.cli import main; main()"
@@ -243,6 +248,43 @@ def test_a_full_disk_ends_the_recording_alone(tmp_path: Path, identity: Path) ->
     assert len(limited.stdout) > 20 * 320 * 240 * 3
     assert not target.exists()
     assert not list(tmp_path.glob(".*.part*"))
+
+
+@pytest.mark.slow
+def test_a_thousand_switches_while_live_though_a_model_is_removed(
+    tmp_path: Path, identity: Path
+) -> None:
+    models = [tmp_path / f"{letter}.onnx" for letter in "abcd"]
+    for model in models:
+        model.write_bytes(identity.read_bytes())
+    kept, said = Kept(), []
+
+    def maker(model: Path) -> Callable[[], Stylizer]:
+        request = EngineRequest("cpu", threads=1)
+        return lambda: Stylizer(load_engine(find_style(str(model)), request), stage_for("fast", 1))
+
+    with nothing_left():
+        source = LiveSource("test:96x64@100", LiveOptions(), said.append)
+        makers = [maker(model) for model in models]
+        studio = Studio(makers, patient=False, most_loaded=2, say=said.append)
+        live = Live(source, studio, [kept], say=said.append)
+        random = np.random.default_rng(0)
+
+        def switch(report: Any) -> None:
+            if report.frames == 300:
+                models[3].unlink()
+                studio.forgive(3)
+            live.knobs = replace(live.knobs, style=int(random.integers(4)), mix=())
+
+        live.run(switch, frames=1000, seconds=60)
+        source.close()
+    assert live.report.frames == 1000, said
+    assert len(said) == 1
+    assert "d.onnx" in said[0]
+    assert said[0].endswith("; the style before stays")
+    assert all(frame.pixels.std() > 20 for frame in kept.frames)  # never black
+    times = [frame.pts for frame in kept.frames]
+    assert times == sorted(set(times))
 
 
 def test_outlets_come_and_go_without_leaving_anything(tmp_path: Path) -> None:

@@ -4,21 +4,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from stylize_video.export.growth import grown, unfolded
+from stylize_video.export.johnson import JohnsonNet
 from stylize_video.export.networks import (
     MARGIN,
     STRIDE,
     TIERS,
     ConvNorm,
     Head,
-    JohnsonNet,
     Norm,
     Shape,
     StyleNet,
     UpConvNorm,
     crop_painting,
-    grown,
     pad_picture,
-    unfolded,
 )
 
 SMALL = Shape(half=4, quarter=8, body=8, quarter_blocks=1, body_blocks=2)

@@ -246,6 +246,28 @@ def test_patient_studios_wait_and_raise() -> None:
         studio.paint(frame(), Knobs(style=1))
 
 
+@pytest.mark.parametrize("lag", [0, 3])
+def test_few_networks_in_memory_lose_no_picture(lag: int) -> None:
+    made: list[Flat] = []
+
+    def maker(number: int) -> Callable[[], Flat]:
+        def make() -> Flat:
+            made.append(Flat(10 * number + 10, lag))
+            return made[-1]
+
+        return make
+
+    studio = Studio([maker(n) for n in range(5)], most_loaded=1)
+    shown = [
+        one for n in range(40) for one in studio.push(frame(n), Knobs(style=n // 2 % 5, mix=()))
+    ]
+    shown += list(studio.finish())
+    assert [level(one) for one in shown] == [10 * (n // 2 % 5) + 10 for n in range(40)]
+    assert [one.frame.pts for one in shown] == [Fraction(n, 25) for n in range(40)]
+    studio.close()
+    assert all(painter.closed for painter in made)
+
+
 def test_a_thousand_switches_keep_few_networks_and_every_picture() -> None:
     made: list[Flat] = []
 

@@ -321,9 +321,11 @@ def test_the_bench_tells_cheats_from_the_oracle(
 ) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), photo(number))
-    command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
-    assert cli.run([*command, "--sizes", "320x180", "--frames", "14", "--json"]) == 0
-    table = json.loads(capsys.readouterr().out)["table"]
+    command = ["bench", "--temporal", "--photos", str(tmp_path), "--style"]
+    command += [str(identity), "--sizes", "320x180", "--frames", "14", "--json"]
+    assert cli.run(command) == 0
+    (measured,) = json.loads(capsys.readouterr().out)["styles"]
+    table = measured["table"]
     for cheat in ("frozen", "grey", "blur", "average", "ungated"):
         assert table[cheat]["failed"], cheat
     assert set(table["oracle"]["failed"]) <= {"e1"}  # nothing flickers in an identity
@@ -338,8 +340,7 @@ def test_the_bench_adds_clips_a_still_camera_and_pictures(
     plot, compared = tmp_path / "plot.png", tmp_path / "compared.mp4"
     command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
     command += ["--sizes", "160x96", "--frames", "12", "--still", "60", "--clips", str(clip)]
-    command += ["--plot", str(plot), "--compare", str(compared)]
-    assert cli.run(command) == 0
+    assert cli.run([*command, "--plot", str(plot), "--compare", str(compared)]) == 0
     said = capsys.readouterr().out
     assert "oracle" in said
     assert "clip.mp4  fast" in said
@@ -359,6 +360,10 @@ def test_the_bench_needs_photos(
     command = ["bench", "--temporal", "--photos", str(tmp_path), "--style", str(identity)]
     assert cli.run(command) == 1
     assert "0 readable photos" in capsys.readouterr().err
+    command[-1] = f"{identity},{identity}"
+    assert cli.run([*command, "--plot", str(tmp_path / "p.png")]) == 1
+    assert "give one --style" in capsys.readouterr().err
+    command[-1] = str(identity)
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), photo(number))
     short = write_video(tmp_path / "short.mp4", 3, (64, 64), Fraction(25))

@@ -287,8 +287,9 @@ def test_a_run_is_not_overwritten_and_resumes_only_as_it_began(
     [
         (["train", "-o", "{0}/r"], "a new run needs a painting"),
         (["train", "p.jpg", "-o", "{0}/r"], "a new run needs --photos DIR"),
-        (["train", "-o", "{0}/r", "--resume"], "has no checkpoint.pt to resume from"),
-        (["export", "{0}/r"], "has no checkpoint.pt to resume from"),
+        (["train", "-o", "{0}/r", "--resume"], "there is no folder"),
+        (["export", "{0}/r"], "there is no folder"),
+        (["export", "{0}"], "has no checkpoint.pt: name the folder of a training run"),
         (
             ["train", "{0}/p.jpg", "--photos", "{0}", "-o", "{0}/r", "--device", "tpu"],
             "--device tpu",

@@ -6,22 +6,34 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
 import cv2
 import numpy as np
 import pytest
+from aiortc import RTCRtpCodecParameters
+from aiortc.codecs import get_encoder
+from aiortc.codecs.vpx import Vp8Decoder, vp8_depayload
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rtp import RtpPacket
 from browser import write_turned
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from web_tools import Camera, Running, running
 
 from stylize_video.realtime import cli
 from stylize_video.realtime.knobs import KNOBS, Knobs
 from stylize_video.realtime.masks import PictureMask
 from stylize_video.realtime.web.backlog import MOST, Backlog, is_key
+from stylize_video.realtime.web.encoding import planar
+from stylize_video.realtime.web.jitter import PromptBuffer
 from stylize_video.realtime.web.limits import Limits, Refused
 from stylize_video.realtime.web.openapi import describe
+from stylize_video.realtime.web.peers import set_up_webrtc
 from stylize_video.realtime.web.pictures import decode, fitted, jpeg, webp
 
 SOURCE = "test:96x64@30"
@@ -389,6 +401,69 @@ def test_what_waits_for_a_decoder_is_bounded() -> None:
     backlog.put(None)
     assert backlog.get_nowait() is None  # the end waits for nobody
     assert backlog.empty()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.randoms(), st.booleans())
+def test_frames_are_whole_with_their_marked_packet(
+    sizes: list[int], random: Random, marked: bool
+) -> None:
+    """However packets are shuffled within a few places, across the turn of their numbers."""
+    packets = []
+    for number, size in enumerate(sizes):
+        for part in range(size):
+            packet = RtpPacket(
+                marker=int(marked and part == size - 1),
+                sequence_number=(65530 + len(packets)) % 65536,
+                timestamp=3000 * number,
+            )
+            packet._data = bytes([number])  # type: ignore[attr-defined]
+            packets.append(packet)
+    wanted = [bytes([n]) * size for n, size in enumerate(sizes)]
+    buffer = PromptBuffer()
+    given = [buffer.add(packet)[1] for packet in packets]
+    frames = [frame.data for frame in given if frame]
+    assert frames == (wanted if marked else wanted[:-1])
+    if marked:  # each with its last packet
+        ends = [sum(sizes[: n + 1]) - 1 for n in range(len(sizes))]
+        assert [n for n, frame in enumerate(given) if frame] == ends
+    swapped = packets[:1] + _swapped(packets[1:], random)
+    late = PromptBuffer()
+    frames = [frame.data for packet in swapped if (frame := late.add(packet)[1])]
+    assert frames == wanted[: len(frames)]
+
+
+@pytest.mark.parametrize(("size", "new"), [((640, 480), True), ((63, 45), False)])
+def test_what_goes_back_is_encoded_without_smearing(size: tuple[int, int], new: bool) -> None:
+    set_up_webrtc(loopback_only=False)
+    encoder = get_encoder(RTCRtpCodecParameters("video/VP8", clockRate=90000))
+    decoder = Vp8Decoder()
+    noise = np.random.default_rng(0).integers(0, 256, (size[1] // 16 + 2, size[0] // 16 + 2, 3))
+    strokes = cv2.resize(noise.astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    height, width = (side & ~1 for side in strokes.shape[:2])
+    for number in range(12):
+        if number == 8:
+            encoder.target_bitrate = 6_000_000  # type: ignore[attr-defined]
+        frame = planar(np.roll(strokes, number, 1))
+        frame.pts, frame.time_base = 3000 * number, Fraction(1, 90000)
+        payloads, at = encoder.encode(frame, force_keyframe=number == 4)
+        assert abs(at - 3000 * number) <= 1  # aiortc cuts fractions off
+        data = b"".join(vp8_depayload(payload) for payload in payloads)
+        # a new rate needs a new encoder, but for pictures so small that they have enough
+        assert is_key("VP8", data) == (number in (0, 4) or (new and number == 8))
+        (shown,) = decoder.decode(JitterFrame(data, at))
+        rgb = shown.to_ndarray(format="rgb24", interpolation="POINT")
+        wanted = np.roll(strokes, number, 1)[:height, :width].astype(float)
+        assert ((rgb - wanted) ** 2).mean() ** 0.5 < 16, number
+
+
+def _swapped(packets: list[RtpPacket], random: Random) -> list[RtpPacket]:
+    """Some packets have changed places with their neighbours."""
+    swapped = list(packets)
+    for n in range(len(swapped) - 1):
+        if random.random() < 0.3:
+            swapped[n], swapped[n + 1] = swapped[n + 1], swapped[n]
+    return swapped
 
 
 @pytest.mark.parametrize(

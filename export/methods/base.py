@@ -138,8 +138,10 @@ def check_size(config: Any) -> None:
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The checkpoint of a folder. Raises `TrainingError`."""
     path = folder / CHECKPOINT
+    if not folder.is_dir():
+        raise TrainingError(f"there is no folder {folder}: name that of a training run")
     if not path.is_file():
-        raise TrainingError(f"{folder} has no {CHECKPOINT} to resume from")
+        raise TrainingError(f"{folder} has no {CHECKPOINT}: name the folder of a training run")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"config", "step", "network", "optimiser", "curve"} - set(state)

@@ -29,8 +29,9 @@ from ..data import (
 )
 from ..errors import ConversionError, DataError, TrainingError
 from ..features import load_features
+from ..growth import grown, unfolded
 from ..layers import features_of, parse_layers, place_layers
-from ..networks import STRIDE, TIERS, StyleNet, crop_painting, grown, pad_picture, unfolded
+from ..networks import STRIDE, TIERS, StyleNet, crop_painting, pad_picture
 from ..onnx import network_from_onnx
 from ..quantize import level
 from ..style_losses import style_losses_of

@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -151,14 +152,24 @@ def colour_of(frame: av.VideoFrame) -> Colour:
     )
 
 
+def _side_data(frame: av.VideoFrame) -> Any:
+    """What a decoded frame carries beside its picture, by name.
+
+    `frame.side_data` would be remembered by the frame it remembers: a circle, so that pictures of
+    many megabytes each would wait for the garbage collector.
+    """
+    container: Any = SideDataContainer
+    return container(frame)
+
+
 def _peak(frame: av.VideoFrame) -> float:
     """The brightest light of the master in cd/m², by the frame's side data or by custom."""
-    data: Any = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    data: Any = _side_data(frame).get("CONTENT_LIGHT_LEVEL")
     if data is not None:
         most = int(np.frombuffer(bytes(data), np.uint32)[0])  # MaxCLL
         if WHITE < most <= 10000:
             return float(most)
-    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    data = _side_data(frame).get("MASTERING_DISPLAY_METADATA")
     if data is not None:
         # AVMasteringDisplayMetadata: 10 rationals, the last two the least and the most luminance
         numbers = np.frombuffer(bytes(data), np.int32)[:20].reshape(10, 2)
@@ -186,7 +197,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     """Quarter turns counter-clockwise, and whether to mirror left to right first, that set it
     upright.
     """
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = _side_data(frame).get("DISPLAYMATRIX")
     if data is None:
         return 0, False
     matrix = np.frombuffer(bytes(data), np.int32).reshape(

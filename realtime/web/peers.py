@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any, Final
 
 import aioice.ice
-import aiortc.codecs.h264
-import aiortc.codecs.vpx
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -24,26 +22,24 @@ from ..errors import StylizeError
 from ..frame import Pixels
 from ..sources._pixels import PixelReader
 from .backlog import bound
+from .encoding import planar, set_up_encoding
 from .house import House
+from .jitter import be_prompt
 from .limits import Refused
 from .loops import tell
 from .room import Arrived, Painted, Stream
 
-_START_BITRATE: Final = 2_000_000
-_MAX_BITRATE: Final = 8_000_000
-"""Strokes are finer than what cameras see: aiortc's 1.5 Mbit/s would smear them."""
 _CLOCK: Final = Fraction(1, 90000)
 _KEY_S: Final = 0.5
 _LOOPBACK: Final = "127.0.0.1"
 
 
 def set_up_webrtc(*, loopback_only: bool) -> None:
-    """Settings of aiortc that it has as module constants only; once, before the first peer.
+    """Settings that aiortc has no arguments for; once, before the first peer.
 
     A server on this machine's own address is reached by peers there too, and only there.
     """
-    aiortc.codecs.vpx.DEFAULT_BITRATE = aiortc.codecs.h264.DEFAULT_BITRATE = _START_BITRATE
-    aiortc.codecs.vpx.MAX_BITRATE = aiortc.codecs.h264.MAX_BITRATE = _MAX_BITRATE
+    set_up_encoding()
     if loopback_only:
         # aioice gathers no loopback address by itself
         aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [_LOOPBACK]
@@ -76,7 +72,7 @@ class PaintedTrack(MediaStreamTrack):
             raise MediaStreamError
         self._there.clear()
         frame = self._newest.shown.frame
-        out = VideoFrame.from_ndarray(frame.pixels, format="rgb24")
+        out = planar(frame.pixels)
         # the encoder's clock never goes back, whatever the sender's does
         self._last = max(self._last + 1, round(frame.pts / _CLOCK))
         out.pts, out.time_base = self._last, _CLOCK
@@ -124,6 +120,7 @@ class Peer:
                 raise Refused("send one video and nothing else", 400)
             receiver = transceivers[0].receiver
             bound(receiver, lambda: self._ask_for_key(receiver))
+            be_prompt(receiver)
             self.connection.addTrack(self._track)
             await self.connection.setLocalDescription(await self.connection.createAnswer())
         except Refused:

@@ -48,7 +48,8 @@ def paint_in_styles(
         for pattern in patterns:
             by_engine.setdefault(pattern.engine.description, []).append(pattern.style)
         first = "; ".join(
-            f"styles {', '.join(names)} by {engine}" for engine, names in by_engine.items()
+            f"style{'s' * (len(names) > 1)} {', '.join(names)} by {engine}"
+            for engine, names in by_engine.items()
         )
         by_target = {
             job.target: replace(pattern, target=job.target)

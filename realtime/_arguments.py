@@ -9,8 +9,10 @@ from ._looks import add_look, add_timeline
 from ._memory import tile_pixels
 from ._options import (
     parse_count,
+    parse_devices,
     parse_every,
     parse_megabytes,
+    parse_names,
     parse_painting,
     parse_ranges,
     parse_rate,
@@ -22,11 +24,13 @@ from ._options import (
     read_paintings,
 )
 from ._segment_options import add_segments
+from .accelerators import ACCELERATORS
 from .catalogue import DEFAULT_STYLE
 from .engines import ENGINE_NAMES
 from .engines.choose import EngineRequest
 from .errors import StylizeError
 from .folders import STDIO
+from .hwaccel import HardwareRequest
 from .peephole import VIEWS
 from .sinks._containers import DEFAULT_CRF, DEFAULT_PRESET, EncodeOptions
 from .sources.file import DEFAULT_MAX_PIXELS, FileOptions
@@ -68,6 +72,13 @@ def add_temporal(parser: argparse.ArgumentParser) -> None:
 
 def add_video(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
+    parser.add_argument(
+        "--styles",
+        type=parse_names,
+        metavar="NAME,NAME…",
+        help="paint in several styles at once, an output for each: the input is read and decoded "
+        "once; the output is a folder, or a name with {style} in it",
+    )
     add_temporal(parser)
     add_look(parser)
     add_timeline(parser)
@@ -111,12 +122,43 @@ def add_video(parser: argparse.ArgumentParser) -> None:
         default="y4m",
         help="what is written to stdout (default: %(default)s; raw is rgb24)",
     )
+    add_hardware(encoding)
     encoding.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     add_memory(parser)
     add_batch(parser)
     add_segments(parser)
     add_engine(parser)
+    parser.add_argument(
+        "--devices",
+        type=parse_devices,
+        metavar="N,N…",
+        help="graphics cards to paint on, by number: several inputs are dealt to them",
+    )
     add_talk(parser)
+
+
+def add_hardware(group: Any) -> None:
+    group.add_argument(
+        "--hwaccel",
+        choices=["none", "auto", *(accelerator.name for accelerator in ACCELERATORS)],
+        default="none",
+        help="decode and encode by hardware, tried on real frames first: auto takes the first that "
+        "works and says what it does, a name is refused where it doesn't work (default: "
+        "%(default)s, whose files are smaller, and the same on every machine)",
+    )
+    group.add_argument(
+        "--hwaccel-only",
+        choices=["decode", "encode"],
+        help="one half of the work by hardware, the other in software",
+    )
+
+
+def hardware_request(options: argparse.Namespace) -> HardwareRequest | None:
+    if options.hwaccel == "none":
+        if options.hwaccel_only:
+            raise StylizeError("--hwaccel-only goes with --hwaccel")
+        return None
+    return HardwareRequest(options.hwaccel, options.hwaccel_only, ACCELERATORS)
 
 
 def add_image(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +263,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 
 def engine_request(options: argparse.Namespace) -> EngineRequest:
     limit = getattr(options, "max_memory", None)
+    devices = getattr(options, "devices", None)
     return EngineRequest(
         options.engine,
         options.precision,
@@ -230,6 +273,7 @@ def engine_request(options: argparse.Namespace) -> EngineRequest:
         read_paintings(options.painting),
         options.alpha,
         tile_pixels(limit, options.engine) if limit else None,
+        devices[0] if devices else None,
     )
 
 
@@ -272,6 +316,7 @@ def video_settings(options: argparse.Namespace) -> VideoSettings:
             threads=encoding,
         ),
         max_memory_mb=options.max_memory,
+        hardware=hardware_request(options),
         sequence_rate=options.fps,
         pipe_format=options.format,
     )

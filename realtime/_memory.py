@@ -30,8 +30,10 @@ def lookahead_mb(limit_mb: int) -> int:
     return int(limit_mb * _LOOKAHEAD_SHARE)
 
 
-def check_fits(info: VideoInfo, tier: Tier, limit_mb: int) -> None:
-    """Raise `StylizeError` where frames of this size can't be painted below `limit_mb`."""
+def check_fits(info: VideoInfo, tier: Tier, limit_mb: int, styles: int = 1) -> None:
+    """Raise `StylizeError` where frames of this size can't be painted below `limit_mb`, in so many
+    styles at once.
+    """
     pixels = info.width * info.height
     held = next(a_pixel for least, a_pixel in _HELD if pixels >= least)
     share = _NETWORK_SHARE
@@ -39,10 +41,12 @@ def check_fits(info: VideoInfo, tier: Tier, limit_mb: int) -> None:
         held += _HISTORY
     elif tier == "best":
         share += _LOOKAHEAD_SHARE
-    fixed = _PROGRAM_MB + pixels * held / 1e6
+    fixed = _PROGRAM_MB + styles * pixels * held / 1e6
     if fixed + share * limit_mb > limit_mb:
         needed = -(-int(fixed / (1 - share)) // 100) * 100 + 100
+        at_once = f" in {styles} styles at once" if styles > 1 else ""
         raise StylizeError(
-            f"frames of {info.width}x{info.height} take about {needed} MB with --temporal {tier}, "
-            f"over --max-memory {limit_mb}M: allow more, or give a smaller --size"
+            f"frames of {info.width}x{info.height}{at_once} take about {needed} MB with "
+            f"--temporal {tier}, over --max-memory {limit_mb}M: allow more, or give a smaller "
+            "--size"
         )

@@ -75,6 +75,45 @@ class Motion:
         return bool(self.trust.mean() < CUT_TRUST)
 
 
+class Looker:
+    """Looks at the frames of a video and measures their motion."""
+
+    def __init__(self, flow: FlowEstimator, gate: Gate) -> None:
+        self._flow, self._gate = flow, gate
+
+    def look(self, picture: Pixels, scale: int) -> Seen:
+        """The small picture of a frame."""
+        return look(picture, scale)
+
+    def measure(self, now: Seen, then: Seen) -> Motion:
+        """The motion from `now` to `then`."""
+        return measure(now, then, self._flow, self._gate)
+
+
+class SharedLooker(Looker):
+    """For stages that are shown the same frames in turn: what one has seen, the next need not look
+    at again. They are told apart by identity, so that the result is always the same.
+    """
+
+    def __init__(self, flow: FlowEstimator, gate: Gate) -> None:
+        super().__init__(flow, gate)
+        self._seen: tuple[Pixels, int, Seen] | None = None
+        self._measured: tuple[Seen, Seen, Motion] | None = None
+
+    def look(self, picture: Pixels, scale: int) -> Seen:
+        """The small picture of a frame."""
+        if self._seen is None or self._seen[0] is not picture or self._seen[1] != scale:
+            self._seen = (picture, scale, super().look(picture, scale))
+        return self._seen[2]
+
+    def measure(self, now: Seen, then: Seen) -> Motion:
+        """The motion from `now` to `then`."""
+        known = self._measured
+        if known is None or known[0] is not now or known[1] is not then:
+            self._measured = known = (now, then, super().measure(now, then))
+        return known[2]
+
+
 def look(picture: Pixels, scale: int) -> Seen:
     """The small picture of a frame, RGB (H, W, 3) uint8.
 

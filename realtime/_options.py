@@ -94,6 +94,22 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_devices(text: str) -> list[int]:
+    """Numbers of devices with commas between them, each once."""
+    numbers = [int(part) if part.isdecimal() else -1 for part in text.split(",")]
+    if min(numbers) < 0 or max(numbers) > 255 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} are no devices: give numbers like 0,1")
+    return numbers
+
+
+def parse_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing: give NAME,NAME")
+    return names
+
+
 def parse_megabytes(text: str) -> int:
     """A size of memory in megabytes, from ``2G``, ``1.5G`` or ``1500M``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])B?", text.upper())

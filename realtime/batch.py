@@ -62,14 +62,18 @@ class BatchReport:
         seconds = sum(outcome.seconds for outcome in self.outcomes)
         kinds: tuple[Status, ...] = ("painted", "skipped", "failed", "not begun")
         counts = ", ".join(f"{self.count(kind)} {kind}" for kind in kinds if self.count(kind))
-        return f"{len(self.outcomes)} inputs: {counts}; {frames} frames in {seconds:.1f} s"
+        inputs = len({outcome.job.source for outcome in self.outcomes})
+        count = f"{inputs} inputs"
+        if inputs != len(self.outcomes):
+            count = f"{len(self.outcomes)} outputs of {count}"
+        return f"{count}: {counts}; {frames} frames in {seconds:.1f} s"
 
     def as_json(self) -> dict[str, Any]:
         """The report in plain types."""
         return {
             "jobs": [o.result.as_json() for o in self.outcomes if o.result],
             "failures": [
-                {"input": o.job.source, "error": o.error}
+                {"input": o.job.source, "output": o.job.target, "error": o.error}
                 for o in self.outcomes
                 if o.status == "failed"
             ],
@@ -91,7 +95,7 @@ def run_batch(
     """
     report.outcomes = [Outcome(job) for job in jobs]
     for outcome in report.outcomes:
-        if settings.skip_existing and _exists(outcome.job):
+        if settings.skip_existing and will_skip(outcome.job):
             outcome.status = "skipped"
             on_end(outcome)
             continue
@@ -110,5 +114,57 @@ def run_batch(
             return
 
 
-def _exists(job: Job) -> bool:
+def run_groups(
+    groups: Sequence[Sequence[Job]],
+    paint: Callable[[Sequence[Job]], Sequence[Result | StylizeError]],
+    settings: BatchSettings,
+    report: BatchReport,
+    on_end: Callable[[Sequence[Outcome]], None],
+) -> None:
+    """Paint all jobs in order, those of a group, which have one input, at once.
+
+    `paint` gives what came of each job of a group. `on_end` is called after each group. An input
+    that can't be painted at all raises as itself if it is the only one.
+    """
+    grouped = [[Outcome(job) for job in group] for group in groups]
+    report.outcomes = [outcome for group in grouped for outcome in group]
+    for group in grouped:
+        for outcome in group:
+            if settings.skip_existing and will_skip(outcome.job):
+                outcome.status = "skipped"
+        due = [outcome for outcome in group if outcome.status == "not begun"]
+        if due:
+            _paint_group(due, paint, alone=len(groups) == 1)
+        on_end(group)
+        if not settings.skip_errors and any(outcome.status == "failed" for outcome in due):
+            return
+
+
+def _paint_group(
+    due: Sequence[Outcome],
+    paint: Callable[[Sequence[Job]], Sequence[Result | StylizeError]],
+    *,
+    alone: bool,
+) -> None:
+    begun = time.perf_counter()
+    results: Sequence[Result | StylizeError] = ()
+    try:
+        results = paint([outcome.job for outcome in due])
+    except StylizeError as error:
+        if alone:
+            raise
+        results = [error] * len(due)
+    finally:
+        seconds = time.perf_counter() - begun
+        for outcome in due:
+            outcome.seconds = seconds / len(due)
+    for outcome, result in zip(due, results, strict=True):
+        if isinstance(result, StylizeError):
+            outcome.status, outcome.error = "failed", str(result)
+        else:
+            outcome.status, outcome.result = "painted", result
+
+
+def will_skip(job: Job) -> bool:
+    """Whether `BatchSettings.skip_existing` leaves a job alone."""
     return job.target != STDIO and Path(job.target).exists()

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from .catalogue import find_style
+from ._roofline import count_operations, measure_peak
+from .catalogue import Style, find_style
+from .engines import ENGINE_NAMES, Engine
+from .engines._model import parse_model
+from .engines._network import NetworkEngine
 from .engines.choose import EngineRequest, load_engine, usable_cores
 from .frame import Extras, Frame
 from .metrics import peak_memory_mb, percentiles_ms
@@ -46,6 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="off",
         help="the tier of --temporal that files are painted with (default: %(default)s)",
     )
+    parser.add_argument(
+        "--device",
+        dest="engine",
+        choices=ENGINE_NAMES,
+        default=argparse.SUPPRESS,
+        help="the same as --engine",
+    )
+    parser.add_argument(
+        "--roofline",
+        action="store_true",
+        help="also count the network's operations, and set the rate it reaches against that of "
+        "large matrix products on the same engine",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -56,11 +73,16 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         options.engine, options.precision, options.threads, options.fit, options.model_range
     )
     rows = []
+    peak_rate: float | None = None
     for size in options.sizes.split(","):
         width, height = (int(side) for side in size.lower().split("x"))
         engine = load_engine(style, request)
         try:
-            rows.append(_measure(engine, width, height, options))
+            row = _measure(engine, width, height, options)
+            if options.roofline:
+                peak_rate = peak_rate or _peak(engine)
+                row["roofline"] = _roofline(style, engine, row, (width, height), peak_rate)
+            rows.append(row)
         finally:
             engine.close()
     document = {"style": style.card.id, "machine": machine(), "rows": rows}
@@ -78,6 +100,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
             f"{row['file_fps']:>6.1f} fps {row['cpu_ms_per_frame']:>7.1f} ms {row['busy']:>6.2f}  "
             f"{row['engine']}"
         )
+        if line := row.get("roofline"):
+            show(f"{'':>10} {_told(line)}")
     peak = peak_memory_mb()
     if peak:
         show(f"peak memory {peak:.0f} MB")
@@ -132,6 +156,46 @@ def _measure(engine: Any, width: int, height: int, options: argparse.Namespace) 
         "cpu_ms_per_frame": 1000 * cpu,
         "busy": report.fps * cpu / usable_cores(),
     }
+
+
+def _peak(engine: Engine) -> float | None:
+    """Operations a second that large matrix products reach on the engine's kind of runner."""
+    if not isinstance(engine, NetworkEngine) or engine.make_runner is None:
+        return None
+    return measure_peak(engine.make_runner, quantized=_is_quantized(engine))
+
+
+def _is_quantized(engine: Engine) -> bool:
+    return " int8" in engine.description
+
+
+def _roofline(
+    style: Style, engine: Engine, row: dict[str, Any], size: tuple[int, int], peak: float | None
+) -> dict[str, Any]:
+    """Operations of a frame, the rate that the network alone reaches, and what share of the most
+    that is; None where it can't be told.
+    """
+    content = style.read("int8" if _is_quantized(engine) else "fp32")
+    operations = count_operations(parse_model(content, style.card.id), *size)
+    rate = operations and operations / (row["net"]["p50_ms"] / 1000)
+    return {
+        "operations_a_frame": operations,
+        "operations_a_second": rate,
+        "matrix_product_operations_a_second": peak,
+        "share_of_matrix_product": rate / peak if rate and peak else None,
+    }
+
+
+def _told(line: dict[str, Any]) -> str:
+    operations, rate = line["operations_a_frame"], line["operations_a_second"]
+    share = line["share_of_matrix_product"]
+    if not operations:
+        return "net: its operations are of kinds that are not counted"
+    text = f"net: {operations / 1e9:.1f} G operations a frame, {rate / 1e9:.0f} G/s"
+    if share is None:
+        return text
+    most = line["matrix_product_operations_a_second"] / 1e9
+    return f"{text}, {share:.2f} of the {most:.0f} G/s of large matrix products on this engine"
 
 
 def write_clip(path: Path, source: SyntheticSource) -> None:

@@ -27,18 +27,18 @@ from ._arguments import (
 )
 from ._batch_options import batch_settings, named_inputs
 from ._console import ProgressBar, batch_table, stderr_console
+from ._devices_options import paint_on_devices
 from ._gallery import write_gallery
 from ._looks import first_style, load_turning
-from ._segment_options import segment_settings
+from ._segment_options import painted_by, segment_settings
+from ._styles_options import paint_in_styles
+from ._talk import JobWatcher, Speaker
 from .batch import BatchReport, Outcome, run_batch
 from .catalogue import Style, all_styles
 from .cues import read_cues
-from .engines import Engine
 from .errors import MissingDependency, StylizeError
 from .folders import Job, plan_jobs
-from .frame import VideoInfo
 from .image import paint_image
-from .pipeline import Report
 from .turning import paint_turned
 from .video import Result, paint_video
 
@@ -150,7 +150,14 @@ def _run_export(arguments: list[str]) -> int:
 
 def _video(options: argparse.Namespace) -> int:
     console = stderr_console()
-    say = _Speaker(console, quiet=options.quiet)
+    say = Speaker(console, quiet=options.quiet)
+    several = options.devices and len(options.devices) > 1
+    if options.styles or several:
+        paint_all = paint_on_devices if several else paint_in_styles
+        document, failed = paint_all(options, console, say)
+        if options.json:
+            print(json.dumps(document, indent=2))
+        return EXIT_FAILED if failed else 0
     style = first_style(options)
     settings = video_settings(options)
     inputs, output = named_inputs(options)
@@ -159,10 +166,11 @@ def _video(options: argparse.Namespace) -> int:
     engine, turning = load_turning(options, cues, engine_request(options), say.line)
     if turning and settings.show:
         raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(options, style, engine)
+    segments = segment_settings(options, painted_by(options, style, engine))
     settings = replace(settings, turning=turning, segments=segments)
     bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
-    watcher = _JobWatcher(bar, say, style, engine)
+    first = f"style {style.card.id} by {engine.description}"
+    watcher = JobWatcher(bar, say, lambda: first, [engine])
     report = BatchReport()
 
     def paint(job: Job) -> Result:
@@ -195,7 +203,7 @@ def _video(options: argparse.Namespace) -> int:
 
 
 def _image(options: argparse.Namespace) -> int:
-    say = _Speaker(stderr_console(), quiet=options.quiet)
+    say = Speaker(stderr_console(), quiet=options.quiet)
     style = first_style(options)
     engine, turning = load_turning(options, [], engine_request(options), say.line)
     say.line(f"style {style.card.id} by {engine.description}")
@@ -222,13 +230,13 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _webcam(options: argparse.Namespace) -> int:
-    say = _Speaker(stderr_console(), quiet=options.quiet)
+    say = Speaker(stderr_console(), quiet=options.quiet)
     return webcam.run(options, say.line, None if options.quiet else webcam.terminal_status())
 
 
 def _serve(options: argparse.Namespace) -> int:
     console = stderr_console()
-    say = _Speaker(console, quiet=options.quiet)
+    say = Speaker(console, quiet=options.quiet)
     # links are printed whole, whatever the terminal's width
     return serve.run(options, say.line, lambda text: console.print(escape(text), soft_wrap=True))
 
@@ -258,7 +266,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _export_tensorrt(options: argparse.Namespace) -> int:
-    return _tensorrt.run(options, _Speaker(stderr_console(), quiet=False).line)
+    return _tensorrt.run(options, Speaker(stderr_console(), quiet=False).line)
 
 
 def _style_json(style: Style) -> dict[str, Any]:
@@ -273,54 +281,6 @@ def _style_json(style: Style) -> dict[str, Any]:
         "year": card.year,
         "files": {precision: str(file.path) for precision, file in style.files.items()},
     }
-
-
-class _Speaker:
-    """Says things on stderr unless told to be quiet."""
-
-    def __init__(self, console: Any, *, quiet: bool) -> None:
-        self._console, self._quiet = console, quiet
-
-    def line(self, text: str) -> None:
-        if not self._quiet:
-            self._console.print(escape(text))
-
-    def summary(self, result: Result) -> None:
-        report = result.report
-        self.line(
-            f"painted {report.frames} frames of {result.info.width}x{result.info.height} in "
-            f"{report.seconds:.1f} s ({report.fps:.1f} fps): {report.output}"
-        )
-
-
-class _JobWatcher:
-    """Says what paints once the first input has proved readable, then moves the bar."""
-
-    def __init__(self, bar: ProgressBar, say: _Speaker, style: Style, engine: Engine) -> None:
-        self._bar, self._say, self._engine = bar, say, engine
-        self._first: str | None = f"style {style.card.id} by {engine.description}"
-        self._told = 0
-
-    def begin(self, info: VideoInfo, output: str) -> None:
-        if self._first:
-            self._say.line(self._first)
-            self._first = None
-        self._tell()
-        self._bar.begin(info, output)
-
-    def frame(self, report: Report) -> None:
-        self._bar.frame(report)
-
-    def end(self) -> None:
-        self._bar.end()
-        self._tell()
-
-    def _tell(self) -> None:
-        """Say what the engine has noticed since the last time."""
-        notices = self._engine.notices
-        for notice in notices[self._told :]:
-            self._say.line(notice)
-        self._told = len(notices)
 
 
 # --- the command line

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,31 +20,25 @@ import cv2
 import numpy as np
 
 from ._child import find_ffmpeg
+from .accelerators import ACCELERATORS, Accelerator
 from .catalogue import Style, all_styles
 from .engines import ENGINE_NAMES
 from .engines.choose import EngineRequest, load_engine, usable_cores
 from .errors import MissingDependency, SinkOpenError, StylizeError
+from .hwaccel import Prober, writing_by
 from .sinks._containers import EncodeOptions, encoder_options
+from .sinks.file import FileSink
 from .sinks.virtual_camera import VirtualCameraSink
 from .sinks.window import why_no_window
 from .sources._cameras import cameras
+from .sources.file import FileOptions
+from .sources.synthetic import SyntheticSource
 
 _PACKAGES: Final = ("av", "opencv-python", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino")
 _SIZE: Final = (320, 180)
 _TIMEOUT_S: Final = 10.0
-_NVIDIA: Final = "needs an NVIDIA card and its driver"
-_INTEL: Final = "needs an Intel graphics unit and its media driver"
-_VIDEO_ENCODERS: Final = {
-    "libx264": "",
-    "libx265": "",
-    "libvpx-vp9": "",
-    "h264_nvenc": _NVIDIA,
-    "hevc_nvenc": _NVIDIA,
-    "h264_qsv": _INTEL,
-    "hevc_qsv": _INTEL,
-    "h264_amf": "needs an AMD card and its driver",
-    "h264_videotoolbox": "is there on macOS only",
-}
+_VIDEO_ENCODERS: Final = ("libx264", "libx265", "libvpx-vp9")
+_CLIP_FRAMES: Final = 8
 _AUDIO_ENCODERS: Final = ("aac", "libopus")
 
 
@@ -94,6 +89,7 @@ def examine() -> Iterator[Finding]:
     yield _styles(styles)
     yield from _engines(styles)
     yield from _encoders()
+    yield from hardware(ACCELERATORS, Prober())
     yield from _cameras()
     yield _screen()
     yield _window()
@@ -172,10 +168,36 @@ def _painted(style: Style, name: str) -> str:
 
 
 def _encoders() -> Iterator[Finding]:
-    for name, remedy in _VIDEO_ENCODERS.items():
-        yield _tried("encoders", name, remedy, _encode_picture)
+    for name in _VIDEO_ENCODERS:
+        yield _tried("encoders", name, "", _encode_picture)
     for name in _AUDIO_ENCODERS:
         yield _tried("encoders", name, "", _open_audio)
+
+
+def hardware(
+    accelerators: Iterable[Accelerator], prober: Prober, codecs: Iterable[str] = ("h264", "hevc")
+) -> Iterator[Finding]:
+    """What decodes and encodes by hardware here: each tried on a clip made for it, in a process of
+    its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        source = SyntheticSource(*_SIZE, _CLIP_FRAMES)
+        sink = FileSink(clip, source.info, source.extras, EncodeOptions())
+        for item in source:
+            sink.write(item)
+        sink.finish()
+        for accelerator in accelerators:
+            remedy = f"needs {accelerator.needs}"
+            read = FileOptions(hardware=accelerator.decoder)
+            why = accelerator.why_no_decoder() or prober.why_not_decode(clip, read)
+            said = why or "decodes H.264, to the pixels of software"
+            yield Finding("hardware", f"{accelerator.name} decode", why is None, said, remedy)
+            for codec in codecs:
+                if name := accelerator.encoder(codec):
+                    why = accelerator.why_no_encoder(name)
+                    why = why or prober.why_not_encode(source.info, writing_by(accelerator, name))
+                    yield Finding("hardware", name, why is None, why or "works", remedy)
 
 
 def _tried(group: str, name: str, remedy: str, action: Callable[[str], None]) -> Finding:
@@ -192,7 +214,7 @@ def _tried(group: str, name: str, remedy: str, action: Callable[[str], None]) ->
 def _encode_picture(name: str) -> None:
     context: Any = av.CodecContext.create(name, "w")
     context.width, context.height = _SIZE
-    context.pix_fmt = "nv12" if name.endswith("_qsv") else "yuv420p"
+    context.pix_fmt = "yuv420p"
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
     if name == "libx265":
         context.options = encoder_options(name, EncodeOptions())

@@ -10,22 +10,21 @@ packets of all segments and of what travels beside the picture are joined withou
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol
 
-from ._join import join_parts
+from ._join import Joiner
 from ._state import State, load_state, save_state
 from .errors import JournalError, SinkWriteError, StylizeError
-from .frame import Extras, Frame, SidePacket
+from .frame import Frame, SidePacket
 from .journal import Journal, Segment, open_journal
 from .pipeline import Pipeline, Report
 from .sinks._containers import EncodeOptions, container_for
-from .sinks.file import FileSink, reason_of
+from .sinks.file import reason_of
 from .sinks.parts import Part, PartSink, sha256_of
 from .sources import Mark, Resumable, Source, digest_of
-from .sources.file import FileSource
 
 DEFAULT_SECONDS: Final = Fraction(20)
 LONG_S: Final = 300
@@ -144,17 +143,14 @@ class SegmentSink:
         reopen: Callable[[], Source],
     ) -> None:
         self._target, self._source, self._options = target, source, options
-        self._journal, self._painter, self._reopen = journal, painter, reopen
+        self._journal, self._painter = journal, painter
         self._container = container_for(target)
-        self.notices: list[str] = []
+        self._joiner = Joiner(target, options, journal.folder, reopen)
         self._written = 0
         self._part: PartSink | None = None
         self.kept_frames = 0
         """How many frames `abandon` has kept."""
-        # whatever container or encoder refuse is refused before anything is painted
-        trial = self._whole_sink(source, target, options)
-        self.notices += trial.notices
-        trial.abandon()
+        self.notices = self._joiner.try_to_open(source)
 
     def write(self, item: Frame | SidePacket) -> None:
         """Encode a frame; other packets are taken from the input when all is joined."""
@@ -179,8 +175,12 @@ class SegmentSink:
 
     def join(self) -> str:
         """Make the output of the finished segments."""
-        self._join_into(self._target, self._journal.parts())
+        self._joiner.join(self._journal.parts(), self._journal.note_joined)
         return str(self._target)
+
+    def keep(self) -> str:
+        """Write each segment as a file of its own; what to tell of it."""
+        return self._joiner.keep(self._journal.parts(), self._source.info)
 
     def abandon(self) -> str | None:
         """Join what there is as ``<stem>.partial<ending>``, if it holds a frame and can be joined.
@@ -197,7 +197,7 @@ class SegmentSink:
             if not parts:
                 return None
             partial = self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
-            self._join_into(partial, parts, partial=True)
+            self._joiner.join_some(parts, partial)
         except (StylizeError, OSError):
             return None
         finally:
@@ -233,25 +233,6 @@ class SegmentSink:
             path.name, part.sha256, part.size, part.frames, part.last_pts, mark, state, digest
         )
 
-    def _whole_sink(self, source: Source, target: Path, options: EncodeOptions) -> FileSink:
-        temporary = self._journal.folder / f"whole{target.suffix}"
-        return FileSink(target, source.info, source.extras, options, temporary=temporary)
-
-    def _join_into(self, target: Path, parts: list[Path], *, partial: bool = False) -> None:
-        again = self._reopen()
-        try:
-            options = replace(self._options, overwrite=True) if partial else self._options
-            sink = self._whole_sink(again, target, options)
-            side = again.side_packets() if isinstance(again, FileSource) else iter(())
-            try:
-                join_parts(parts, side, sink)
-                sink.finish(None if partial else self._journal.note_joined)
-            except BaseException:
-                sink.discard()
-                raise
-        finally:
-            again.close()
-
 
 @dataclass(frozen=True)
 class SegmentJob:
@@ -264,6 +245,97 @@ class SegmentJob:
     reopen: Callable[[], Source]
 
 
+class SegmentRun:
+    """One output in segments: what an earlier run has left of it, and what is still to do.
+
+    `close` must be called. Opening raises `JournalError` or `OutputBusy` where that run's work
+    can't be used, and `SinkOpenError`.
+    """
+
+    def __init__(self, job: SegmentJob, painter: RememberingPainter) -> None:
+        settings = job.settings
+        self._job = job
+        self._journal = journal = open_journal(
+            job.target, settings.made_of, restart=settings.restart
+        )
+        self._notices: list[str] = []
+        try:
+            if journal.was_joined_as(job.target):
+                self._notices.append(
+                    "an earlier run had finished this and not cleaned up: done now"
+                )
+            elif settings.must_resume and not journal.segments:
+                raise JournalError(
+                    f"there is no interrupted run of {job.target} to go on with: leave --resume out"
+                )
+            self.painter = SegmentPainter(painter, journal, settings.seconds)
+            self._sink: SegmentSink | None = None
+            if not journal.was_joined_as(job.target):
+                self._sink = SegmentSink(
+                    job.target, job.source, job.options, journal, self.painter, job.reopen
+                )
+                if journal.segments:
+                    self._notices.append(
+                        f"went on behind frame {journal.frames}, where a run was interrupted"
+                    )
+        except BaseException:
+            journal.close()
+            raise
+
+    @property
+    def sink(self) -> SegmentSink:
+        """Where painted frames go, unless an earlier run had finished."""
+        assert self._sink is not None
+        return self._sink
+
+    @property
+    def mark(self) -> Mark | None:
+        """The last frame that is not to be read again; None to begin with the first."""
+        segments = self._journal.segments
+        return segments[-1].mark if segments and not self._journal.complete else None
+
+    def take_up(self) -> Report | None:
+        """Go on where an earlier run stopped; its report where there is nothing left to paint.
+
+        Raises `JournalError` or `SinkWriteError`.
+        """
+        done = self._journal.frames
+        if self._sink is None:
+            return Report(done, resumed=done, output=str(self._job.target), whole=True)
+        if self._journal.complete:  # killed while it was joined
+            return Report(done, resumed=done, output=self._sink.join(), whole=True)
+        if self._journal.segments:
+            self.painter.recall()
+        return None
+
+    def new_report(self) -> Report:
+        """The report of a run that begins behind the finished segments."""
+        return Report(self._journal.frames, resumed=self._journal.frames)
+
+    def end(self) -> list[str]:
+        """The output is whole: clean up; what to tell. Raises `SinkWriteError`."""
+        if self._sink is None:
+            self._journal.remove()
+            return self._notices
+        if self._job.settings.keep:
+            self._notices.append(self._sink.keep())
+        self._journal.remove()
+        return [*self._notices, *self._job.source.notices, *self._sink.notices]
+
+    def kept(self, report: Report) -> str:
+        """What is left of a run that ended early, to put behind what ended it."""
+        kept = "; nothing was kept"
+        if report.output is not None:
+            kept = f"; the {self.sink.kept_frames} frames painted before are in {report.output}"
+        if self._journal.segments:
+            kept += f"; the same command goes on behind frame {self._journal.frames}"
+        return kept
+
+    def close(self) -> None:
+        """Let others work on this output."""
+        self._journal.close()
+
+
 def paint_in_segments(
     job: SegmentJob,
     painter: RememberingPainter,
@@ -274,81 +346,29 @@ def paint_in_segments(
     Raises `JournalError` or `OutputBusy` where that run's work can't be used, and what source,
     painter or sink raise, which then says what was kept.
     """
-    settings, target = job.settings, job.target
-    journal = open_journal(target, settings.made_of, restart=settings.restart)
+    run = SegmentRun(job, painter)
     try:
-        if journal.was_joined_as(target):
-            journal.remove()
-            report = Report(journal.frames, resumed=journal.frames, output=str(target), whole=True)
-            return report, ["an earlier run had finished this and not cleaned up: done now"]
-        if settings.must_resume and not journal.segments:
-            raise JournalError(
-                f"there is no interrupted run of {target} to go on with: leave --resume out"
-            )
-        segments = SegmentPainter(painter, journal, settings.seconds)
-        sink = SegmentSink(target, job.source, job.options, journal, segments, job.reopen)
-        notices: list[str] = []
-        if journal.segments:
-            notices.append(f"went on behind frame {journal.frames}, where a run was interrupted")
-        report = _run(job, segments, sink, journal, on_frame)
-        if settings.keep:
-            notices.append(_keep(journal, job))
-        journal.remove()
-        return report, [*notices, *job.source.notices, *sink.notices]
+        if run.mark is not None:
+            skip_to(job.source, run.mark)
+        report = run.take_up() or _run(job, run, on_frame)
+        return report, run.end()
     finally:
-        journal.close()
+        run.close()
 
 
-def _run(
-    job: SegmentJob,
-    painter: SegmentPainter,
-    sink: SegmentSink,
-    journal: Journal,
-    on_frame: Callable[[Report], None] | None,
-) -> Report:
-    done = journal.frames
-    if journal.complete:  # killed while it was joined
-        return Report(done, resumed=done, output=sink.join(), whole=True)
-    if journal.segments:
-        if not isinstance(job.source, Resumable):
-            raise JournalError(f"an input of this kind can't be taken up again: {job.source}")
-        job.source.skip_through(journal.segments[-1].mark)
-        painter.recall()
-    pipeline = Pipeline(job.source, painter, sink)
-    pipeline.report.frames = pipeline.report.resumed = done
+def skip_to(source: Source, mark: Mark) -> None:
+    """Have a source go on behind a frame. Raises `JournalError` where it can't."""
+    if not isinstance(source, Resumable):
+        raise JournalError(f"an input of this kind can't be taken up again: {source}")
+    source.skip_through(mark)
+
+
+def _run(job: SegmentJob, run: SegmentRun, on_frame: Callable[[Report], None] | None) -> Report:
+    pipeline = Pipeline(job.source, run.painter, run.sink)
+    pipeline.report = run.new_report()
     try:
         return pipeline.run(on_frame)
     except StylizeError as error:
-        raise type(error)(f"{error}{_kept(sink, pipeline.report, journal)}") from error
+        raise type(error)(f"{error}{run.kept(pipeline.report)}") from error
     except KeyboardInterrupt as error:
-        kept = _kept(sink, pipeline.report, journal).removeprefix("; ")
-        raise KeyboardInterrupt(kept) from error
-
-
-def _kept(sink: SegmentSink, report: Report, journal: Journal) -> str:
-    kept = "; nothing was kept"
-    if report.output is not None:
-        kept = f"; the {sink.kept_frames} frames painted before are in {report.output}"
-    if journal.segments:
-        kept += f"; the same command goes on behind frame {journal.frames}"
-    return kept
-
-
-def _keep(journal: Journal, job: SegmentJob) -> str:
-    """Write each segment as a file of its own, the picture alone; what to tell of it."""
-    folder = job.target.with_name(f"{job.target.stem}.kept")
-    options = replace(job.options, overwrite=True)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SinkWriteError(f"{folder} can't be written: {reason_of(error)}") from error
-    for number, part in enumerate(journal.parts(), 1):
-        file = folder / f"{number:05d}{job.target.suffix}"
-        sink = FileSink(file, job.source.info, Extras(), options)
-        try:
-            join_parts([part], iter(()), sink)
-        except BaseException:
-            sink.discard()
-            raise
-        sink.finish()
-    return f"the {len(journal.parts())} segments are kept in {folder}"
+        raise KeyboardInterrupt(run.kept(pipeline.report).removeprefix("; ")) from error

@@ -22,7 +22,9 @@ import cv2
 import numpy as np
 
 from ._history import History, Step
-from ._motion import Gate, Motion, Seen, look, measure
+from ._motion import Gate, Motion, Seen
+from ._motion import Looker as Looker
+from ._motion import SharedLooker as SharedLooker
 from ._state import State
 from ._still import Still
 from .errors import TemporalError
@@ -87,9 +89,11 @@ class TemporalBlender:
         flow: FlowEstimator | None = None,
         threads: int = 1,
         strength: float = 1.0,
+        looker: Looker | None = None,
     ) -> None:
+        """`looker` is shared by the blenders of several styles over the same frames."""
         self.settings, self.strength, self._threads = settings, strength, threads
-        self._flow = flow or DisFlow(settings.preset)
+        self._looker = looker or Looker(flow or DisFlow(settings.preset), settings.gate)
         self._past: _Past | None = None
         self._looking: ThreadPoolExecutor | None = None
         self.inside: Inside | None = None
@@ -159,11 +163,11 @@ class TemporalBlender:
 
     def _look(self, picture: Pixels) -> tuple[Seen, Motion | None]:
         """The small picture of a frame and its motion; None where there is no past of its size."""
-        seen = look(picture, flow_scale(picture.shape[1], self.settings.flow_width))
+        seen = self._looker.look(picture, flow_scale(picture.shape[1], self.settings.flow_width))
         past = self._past
         if past is None or past.history.shape != picture.shape:
             return seen, None
-        return seen, measure(seen, past.seen, self._flow, self.settings.gate)
+        return seen, self._looker.measure(seen, past.seen)
 
     def _blend(self, seen: Seen, motion: Motion | None, painted: Pixels) -> Pixels:
         past = self._past

@@ -15,6 +15,7 @@ from .engines.choose import usable_cores
 from .errors import SinkOpenError, SourceOpenError, StylizeError
 from .folders import STDIO, names_sequence
 from .frame import VideoInfo
+from .hwaccel import HardwareRequest, tell
 from .journal import fingerprint, journal_folder
 from .keyframes import Every
 from .metrics import peak_memory_mb
@@ -22,13 +23,14 @@ from .peephole import Peephole, View
 from .pipeline import Pipeline, Report
 from .segments import LONG_S, SegmentJob, SegmentSettings, paint_in_segments
 from .sinks import Sink
-from .sinks._containers import Container, EncodeOptions
+from .sinks._containers import Container, EncodeOptions, container_for
 from .sinks.file import FileSink
 from .sinks.images import ImageSequenceSink, is_sequence_pattern
 from .sources import Source
 from .sources.file import FileOptions, FileSource
 from .sources.images import ImageSequenceSource, sequence_paths
 from .stylizer import Stylizer
+from .temporal import Looker
 from .tiers import Tier, stage_for
 from .turning import TurnedPainter, Turning
 
@@ -63,6 +65,8 @@ class VideoSettings:
     """What this process may hold; frames too large for that are refused."""
     segments: SegmentSettings | None = None
     """Work in segments, so that an interrupted run can be gone on with; None never does."""
+    hardware: HardwareRequest | None = None
+    """What is to be decoded and encoded by hardware; None for nothing."""
 
 
 @dataclass
@@ -75,11 +79,14 @@ class Result:
     info: VideoInfo
     peak_memory_mb: float | None
     """The most memory this process has held so far, in MB."""
+    style: str | None = None
+    """Of one of several outputs of an input, its style."""
 
     def as_json(self) -> dict[str, Any]:
         """The result in plain types."""
         return {
             "input": self.input,
+            **({"style": self.style} if self.style else {}),
             "output": self.report.output,
             "whole": self.report.whole,
             "frames": self.report.frames,
@@ -117,36 +124,42 @@ def paint_video(
     Raises what source, engine or sink raise; the message then says where the part that was done
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
-    source = _open_source(source_name, settings)
+    source, settings, told = open_job(source_name, target_name, settings)
     limit = settings.max_memory_mb
-    painter = _painter(engine, settings)
+    painter = painter_for(engine, settings)
     try:
         if limit:
             check_fits(source.info, settings.temporal, limit)
-        if plan := _segment_plan(source_name, target_name, source, settings):
+        if plan := segment_plan(source_name, target_name, source, settings):
             if watcher:
                 watcher.begin(source.info, target_name)
             report, notices = paint_in_segments(plan, painter, watcher.frame if watcher else None)
+            notices = [*told, *notices]
             return Result(source_name, report, notices, source.info, peak_memory_mb())
-        sink = _open_sink(target_name, source, settings)
+        sink = open_sink(target_name, source, settings)
         pipeline = Pipeline(source, painter, sink)
         if watcher:
             watcher.begin(source.info, target_name)
         try:
             pipeline.run(watcher.frame if watcher else None)
         except StylizeError as error:
-            raise type(error)(f"{error}{_kept(pipeline.report)}") from error
+            raise type(error)(f"{error}{kept_by(pipeline.report)}") from error
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(_kept(pipeline.report).removeprefix("; ")) from error
-        notices = [*source.notices, *sink.notices]
+            raise KeyboardInterrupt(kept_by(pipeline.report).removeprefix("; ")) from error
+        notices = [*told, *source.notices, *sink.notices]
         return Result(source_name, pipeline.report, notices, source.info, peak_memory_mb())
     finally:
         painter.reset()
         source.close()
 
 
-def _painter(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainter:
-    """What paints one file from its first frame on."""
+def painter_for(
+    engine: Engine, settings: VideoSettings, looker: Looker | None = None
+) -> Stylizer | TurnedPainter:
+    """What paints one file from its first frame on; `looker` may be that of other painters of it.
+
+    Raises `TemporalError` for settings that don't go together.
+    """
     threads = settings.threads or usable_cores()
     limit = settings.max_memory_mb
 
@@ -157,6 +170,7 @@ def _painter(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainte
             settings.consistency,
             settings.paint_every,
             lookahead_mb(limit) if limit else None,
+            looker,
         )
         show = Peephole(stage, settings.show) if settings.show and stage else None
         return Stylizer(engine, stage, show)
@@ -180,7 +194,37 @@ def parse_raw(text: str) -> Mapping[str, str]:
     }
 
 
-def _open_source(name: str, settings: VideoSettings) -> Source:
+def open_job(
+    source_name: str, target_name: str, settings: VideoSettings
+) -> tuple[Source, VideoSettings, list[str]]:
+    """The input, the settings with the hardware that was proved to work, and what to say of it.
+
+    Raises `SourceOpenError`, and `SinkOpenError` where no hardware can encode as asked.
+    """
+    hardware = settings.hardware
+    if hardware is None:
+        return open_source(source_name, settings), settings, []
+    path, target = Path(source_name), Path(target_name)
+    pictures = path.is_dir() or names_sequence(path)
+    if pictures:
+        decoding = "read as pictures"
+    else:
+        file = None if source_name == STDIO else path
+        read, decoding = hardware.decoder_for(file, settings.read)
+        settings = replace(settings, read=read)
+    source = open_source(source_name, settings)
+    try:
+        written = target_name != STDIO and not is_sequence_pattern(target)
+        container = container_for(target) if written else None
+        write, encoding = hardware.encoder_for(container, source.info, settings.write)
+    except BaseException:
+        source.close()
+        raise
+    return source, replace(settings, write=write), [tell(decoding, encoding)]
+
+
+def open_source(name: str, settings: VideoSettings) -> Source:
+    """The input of a name. Raises `SourceOpenError`."""
     if name == STDIO:
         return FileSource(sys.stdin.buffer, settings.read)
     path = Path(name)
@@ -194,7 +238,8 @@ def _open_source(name: str, settings: VideoSettings) -> Source:
     return FileSource(path, settings.read)
 
 
-def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
+def open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
+    """The output of a name, for what a source gives. Raises `SinkOpenError`."""
     if name == STDIO:
         return FileSink(
             sys.stdout.buffer,
@@ -210,7 +255,7 @@ def _open_sink(name: str, source: Source, settings: VideoSettings) -> Any:
     return FileSink(path, source.info, source.extras, settings.write)
 
 
-def _segment_plan(
+def segment_plan(
     source_name: str, target_name: str, source: Source, settings: VideoSettings
 ) -> SegmentJob | None:
     """How to paint in segments; None where that is neither asked for nor worth it.
@@ -221,7 +266,7 @@ def _segment_plan(
     if wanted is None:
         return None
     target = Path(target_name)
-    hindrance = _why_in_one_piece(source_name, target_name, settings)
+    hindrance = why_in_one_piece(source_name, target_name, settings)
     if hindrance:
         if wanted.always or wanted.must_resume:
             raise SinkOpenError(f"{hindrance}: leave --segments and --resume out")
@@ -229,17 +274,18 @@ def _segment_plan(
     long = (source.info.duration_from_header or 0) >= LONG_S
     if not (wanted.always or wanted.must_resume or long or journal_folder(target).is_dir()):
         return None
-    made_of = {**wanted.made_of, **_made_of(source_name, settings)}
+    all_of_it = {**wanted.made_of, **made_of(source_name, settings)}
     return SegmentJob(
         source,
         target,
         settings.write,
-        replace(wanted, made_of=made_of),
-        lambda: _open_source(source_name, settings),
+        replace(wanted, made_of=all_of_it),
+        lambda: open_source(source_name, settings),
     )
 
 
-def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+def why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+    """What keeps a job from being painted in segments; None for nothing."""
     target = Path(target_name)
     if STDIO in (source_name, target_name):
         return "a pipe can't be taken up again"
@@ -254,7 +300,7 @@ def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSetting
     return None
 
 
-def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
+def made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
     """What decides the output beside style and engine, by the names people know it by."""
     read, write = settings.read, settings.write
     path = Path(source_name)
@@ -270,6 +316,7 @@ def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
         "--end": read.end,
         "--size": "x".join(str(side or "") for side in read.resize),
         "audio": read.audio,
+        "--hwaccel": read.hardware.accelerator if read.hardware else None,
         "--codec": write.codec,
         "--crf": write.crf,
         "--preset": write.preset,
@@ -285,7 +332,8 @@ def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items() if value is not None}
 
 
-def _kept(report: Report) -> str:
+def kept_by(report: Report) -> str:
+    """What is left of a run that ended early, to put behind what ended it."""
     if report.output is None:
         return "; nothing was kept"
     return f"; the {report.frames} frames painted before are in {report.output}"

@@ -55,6 +55,24 @@ def test_every_container_keeps_frames_times_and_sound(
     assert packets(target, "audio")
 
 
+def test_no_frame_is_lost_where_sound_is_the_first_stream(stylize: Run, tmp_path: Path) -> None:
+    """Frames are shown in another order than they are coded in: some come out at the very end."""
+    clip, turned = tmp_path / "clip.mkv", tmp_path / "turned.mkv"
+    options = {"preset": "medium", "bf": "3"}
+    write_video(clip, 30, (64, 48), Fraction(25), audio=True, options=options)
+    with av.open(str(clip)) as source, av.open(str(turned), "w") as output:
+        streams = {
+            kind: output.add_stream_from_template(getattr(source.streams, kind)[0])
+            for kind in ("audio", "video")
+        }
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.type]
+                output.mux(packet)
+    assert stylize(turned, tmp_path / "out.mp4") == 0
+    assert len(read_video(tmp_path / "out.mp4")) == 30
+
+
 def test_a_gif_has_every_frame_in_its_own_colours(clip: Path, stylize: Run, tmp_path: Path) -> None:
     target = tmp_path / "out.gif"
     assert stylize(clip, target) == 0

@@ -67,7 +67,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> type[Double]:
         monkeypatch.setattr(module, "why_unavailable", lambda _: None)
         monkeypatch.setattr(module, "prepare", lambda _: None)
     monkeypatch.setattr(tensorrt, "_tensorrt_version", lambda: HERE.tensorrt)
-    monkeypatch.setattr(tensorrt, "_gpu_name", lambda: HERE.gpu)
+    monkeypatch.setattr(tensorrt, "_gpu_name", lambda number: HERE.gpu)
     return Double
 
 

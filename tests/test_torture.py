@@ -58,7 +58,7 @@ PLAYS = {
     "tiny_2x2.mp4": 24,
     "transparent_animated.gif": 15,
     "truncated_half_moov_at_front.mp4": 18,
-    "two_video_tracks_default_second.mkv": 50,
+    "two_video_tracks_default_second.mkv": 52,
     "vfr_dropped_frames.mp4": 33,
 }
 REFUSED = {

@@ -74,14 +74,17 @@ class NetworkEngine:
         own: bool = False,
         extra: Mapping[str, NDArray[Any]] | None = None,
         most_pixels: int | None = None,
+        make_runner: Callable[[bytes, str], Runner] | None = None,
     ) -> None:
         """`own` networks are those whose pixels depend on their surroundings alone: frames of more
-        than `most_pixels` are then painted in tiles.
+        than `most_pixels` are then painted in tiles. `make_runner` makes runners of the same kind
+        for other graphs, from their bytes and name.
         """
         self.notices: list[str] = []
         self.extra: Mapping[str, NDArray[Any]] = extra or {}
         """What the graph takes beside the picture, by name."""
         self._runner, self._name, self._fit, self._own = runner, name, fit, own
+        self.make_runner = make_runner
         self._turn = threading.Lock()
         self._most_pixels = most_pixels
         pictures = [i for i in runner.inputs if i.name not in self.extra]

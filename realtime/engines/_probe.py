@@ -16,6 +16,8 @@ PROVIDERS: Final = {
     "directml": "DmlExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
+DEVICE_ENGINES: Final = ("cuda", "tensorrt", "directml")
+"""Those that tell several graphics cards apart, by numbers."""
 _HINTS: Final = {
     "tensorrt": "it needs an NVIDIA driver and the TensorRT libraries (libnvinfer)",
     "cuda": "it needs an NVIDIA driver, CUDA 13 and cuDNN 9: pip install 'stylize-video[cuda]'",
@@ -51,14 +53,24 @@ def prepare(engine: str) -> None:
         onnxruntime.preload_dlls()
 
 
-def provider_options(engine: str, precision: str) -> list[Any]:
-    """The providers argument of an `onnxruntime.InferenceSession` for an engine."""
+def provider_options(engine: str, precision: str, device: int | None = None) -> list[Any]:
+    """The providers argument of an `onnxruntime.InferenceSession` for an engine, on one of its
+    devices.
+    """
     if engine == "tensorrt":
         options = {"trt_fp16_enable": "1"}
         if precision == "int8":
             options["trt_int8_enable"] = "1"
-        return [(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"]]
-    return [PROVIDERS[engine]]
+        return on_device([(PROVIDERS["tensorrt"], options), PROVIDERS["cuda"]], device)
+    return on_device([PROVIDERS[engine]], device)
+
+
+def on_device(providers: list[Any], device: int | None) -> list[Any]:
+    """Providers on one of several devices; None leaves them as they are."""
+    if device is None:
+        return providers
+    pairs = [p if isinstance(p, tuple) else (p, {}) for p in providers]
+    return [(name, {**options, "device_id": str(device)}) for name, options in pairs]
 
 
 def _library_loads(name: str) -> bool:

@@ -14,12 +14,13 @@ from . import ENGINE_NAMES, Engine
 from ._contract import Range
 from ._model import parse_model
 from ._network import Fit, NetworkEngine, Runner
-from ._probe import why_unavailable
+from ._probe import DEVICE_ENGINES, why_unavailable
 from .any_painting import AnyPaintingEngine, Painting, PaintingEncoder
 
 _AUTO_ORDER: Final = ("cuda", "directml", "coreml", "openvino", "cpu")
 _TILE_PIXELS: Final = {"openvino": 5_000_000, "cpu": 3_000_000}
 """Where memory is the machine's own: at 35 and 110 bytes a pixel, a network takes 175 to 330 MB."""
+_NUMBERED: Final = "cuda, tensorrt and directml have them"
 _X86: Final = ("x86_64", "AMD64")
 
 
@@ -39,6 +40,8 @@ class EngineRequest:
     """Frames of more pixels are painted in tiles of this many at most; None for what suits the
     engine.
     """
+    device: int | None = None
+    """Which of several graphics cards, by number; None for the first."""
 
 
 def usable_cores() -> int:
@@ -72,7 +75,7 @@ def load_engine(style: Style, request: EngineRequest) -> Engine:
         return _load(style, request.engine, request)
     failures: list[str] = []
     for name in _AUTO_ORDER:
-        if not _worth_trying(name):
+        if not _worth_trying(name) or (request.device is not None and name not in DEVICE_ENGINES):
             continue
         try:
             engine = _load(style, name, request)
@@ -81,6 +84,8 @@ def load_engine(style: Style, request: EngineRequest) -> Engine:
             continue
         engine.notices[:0] = failures
         return engine
+    if request.device is not None and not failures:
+        raise EngineUnavailable(f"no engine that runs on a device works here: {_NUMBERED}")
     raise EngineUnavailable("no engine works here: " + "; ".join(failures))
 
 
@@ -91,6 +96,8 @@ def _worth_trying(name: str) -> bool:
 
 
 def _load(style: Style, name: str, request: EngineRequest) -> Engine:
+    if request.device is not None and name not in DEVICE_ENGINES:
+        raise EngineUnavailable(f"--engine {name} has no numbered devices: {_NUMBERED}")
     precision: Precision = request.precision or ("int8" if name in ("cpu", "openvino") else "fp32")
     if request.precision and request.precision not in style.files:
         raise StylizeError(
@@ -105,7 +112,11 @@ def _load(style: Style, name: str, request: EngineRequest) -> Engine:
     most = (request.tile_pixels or _TILE_PIXELS.get(name)) if tiled else None
     model = parse_model(content, label)
     threads = request.threads or usable_cores()
-    runner = _runner(content, name, precision, threads, label)
+
+    def make_runner(content: bytes, label: str) -> Runner:
+        return _runner(content, name, precision, threads, label, request.device)
+
+    runner = make_runner(content, label)
     if style.encoder is None:
         return NetworkEngine(
             runner,
@@ -115,24 +126,27 @@ def _load(style: Style, name: str, request: EngineRequest) -> Engine:
             ranges=request.ranges,
             own=style.card.stride > 1,
             most_pixels=most,
+            make_runner=make_runner,
         )
     own = np.zeros((1, 1), np.float32)
     network = NetworkEngine(runner, model, label, own=True, extra={"code": own, "alpha": own})
     encoder = style.read_encoder()
     label = style.encoder.path.name
     parse_model(encoder, label)
-    encode = PaintingEncoder(_runner(encoder, name, "fp32", threads, label), label)
+    encode = PaintingEncoder(_runner(encoder, name, "fp32", threads, label, request.device), label)
     engine = AnyPaintingEngine(network, encode)
     engine.paint_like(request.paintings)
     engine.alpha = request.alpha
     return engine
 
 
-def _runner(content: bytes, name: str, precision: str, threads: int, label: str) -> Runner:
+def _runner(
+    content: bytes, name: str, precision: str, threads: int, label: str, device: int | None
+) -> Runner:
     if name == "openvino":
         from .openvino import OpenVinoRunner
 
         return OpenVinoRunner(content, precision, threads, label)
     from .onnx import OnnxRunner
 
-    return OnnxRunner(content, name, precision, threads, label)
+    return OnnxRunner(content, name, precision, threads, label, device)

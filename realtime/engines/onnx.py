@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineUnavailable, StyleIncompatible
 from ._network import TensorSpec
-from ._probe import PROVIDERS, prepare, provider_options, why_unavailable
+from ._probe import PROVIDERS, on_device, prepare, provider_options, why_unavailable
 from .tensorrt import find_engine, session_options, this_machine
 
 _LOG_FATAL: Final = 4
@@ -23,11 +23,18 @@ class OnnxRunner:
     """
 
     def __init__(
-        self, content: bytes, engine: str, precision: str, threads: int, name: str
+        self,
+        content: bytes,
+        engine: str,
+        precision: str,
+        threads: int,
+        name: str,
+        device: int | None = None,
     ) -> None:
         if reason := why_unavailable(engine):
             raise EngineUnavailable(f"--engine {engine} does not work here: {reason}")
         prepare(engine)
+        self._device = device
         self._content, self._engine, self._precision, self._threads = (
             content,
             engine,
@@ -78,7 +85,7 @@ class OnnxRunner:
         options.enable_mem_pattern = False
         providers = self._kept_engine(sizes)
         if providers is None:
-            providers = provider_options(self._engine, self._precision)
+            providers = provider_options(self._engine, self._precision, self._device)
             for free, side in sizes.items():
                 options.add_free_dimension_override_by_name(free, side)
         session = onnxruntime.InferenceSession(self._content, options, providers=providers)
@@ -94,17 +101,20 @@ class OnnxRunner:
         if self._engine != "tensorrt" or not {"width", "height"} <= set(sizes):
             return None
         size = sizes["width"], sizes["height"]
-        found = find_engine(hashlib.sha256(self._content).hexdigest(), size, this_machine())
+        machine = this_machine(self._device or 0)
+        found = find_engine(hashlib.sha256(self._content).hexdigest(), size, machine)
         if found is None:
             return None
         shapes = {i.name: i.shape for i in self.inputs}
-        return session_options(*found, shapes)
+        return on_device(session_options(*found, shapes), self._device)
 
     def _describe(self) -> str:
         import onnxruntime
 
         threads = f", {self._threads} threads" if self._engine == "cpu" else ""
-        return f"onnxruntime {onnxruntime.__version__} {self._engine} {self._precision}{threads}"
+        device = "" if self._device is None else f":{self._device}"
+        version = f"onnxruntime {onnxruntime.__version__}"
+        return f"{version} {self._engine}{device} {self._precision}{threads}"
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -62,13 +62,13 @@ class Machine:
     gpu: str
 
 
-def this_machine() -> Machine:
+def this_machine(device: int = 0) -> Machine:
     """TensorRT, onnxruntime and GPU as they are here. Raises `EngineUnavailable`."""
     import onnxruntime
 
     if reason := why_unavailable("tensorrt"):
         raise EngineUnavailable(f"--engine tensorrt does not work here: {reason}")
-    return Machine(_tensorrt_version(), onnxruntime.__version__, _gpu_name())
+    return Machine(_tensorrt_version(), onnxruntime.__version__, _gpu_name(device))
 
 
 def cache_key(sha256: str, profile: Profile, precision: TrtPrecision, machine: Machine) -> str:
@@ -199,13 +199,13 @@ def _tensorrt_version() -> str:
     return str(library.getInferLibVersion())
 
 
-def _gpu_name() -> str:
-    """The name of the first GPU, by the driver. Raises `EngineUnavailable`."""
+def _gpu_name(number: int) -> str:
+    """The name of a GPU, by the driver. Raises `EngineUnavailable`."""
     driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     device, name = ctypes.c_int(), ctypes.create_string_buffer(128)
     code = (
         driver.cuInit(0)
-        or driver.cuDeviceGet(ctypes.byref(device), 0)
+        or driver.cuDeviceGet(ctypes.byref(device), number)
         or driver.cuDeviceGetName(name, len(name), device)
     )
     if code:

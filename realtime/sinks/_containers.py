@@ -9,6 +9,7 @@ import av
 
 from ..errors import SinkOpenError
 from . import LARGE_PIXELS
+from ._hardware import hardware_format, is_hardware, quality_options, speed_options
 
 DEFAULT_CRF: Final = 18
 DEFAULT_PRESET: Final = "superfast"
@@ -51,6 +52,8 @@ class EncodeOptions:
     pix_fmt: str | None = None
     overwrite: bool = False
     threads: int = 0
+    upload_to: str | None = None
+    """FFmpeg's type of device, for encoders that take only frames in its memory."""
 
 
 def container_for(path: Path) -> Container:
@@ -77,6 +80,8 @@ def encoder_options(codec: str, options: EncodeOptions, pixels: int = 0) -> dict
         raise SinkOpenError(f"{codec!r} is not a video encoder")
     knobs = {option.name for option in context.supported_options.private}
     chosen: dict[str, str] = {}
+    if is_hardware(codec):
+        return _hardware_options(codec, options, knobs)
     if codec in ("libx264", "libx264rgb", "libx265"):
         chosen = {"crf": str(DEFAULT_CRF), "preset": DEFAULT_PRESET}
         if codec == "libx265":
@@ -100,10 +105,23 @@ def encoder_options(codec: str, options: EncodeOptions, pixels: int = 0) -> dict
     return chosen
 
 
+def _hardware_options(codec: str, options: EncodeOptions, knobs: set[str]) -> dict[str, str]:
+    crf = DEFAULT_CRF if options.crf is None else options.crf
+    chosen = quality_options(codec, crf, knobs)
+    if options.preset is not None:
+        speed = speed_options(codec, options.preset)
+        if speed is None:
+            raise SinkOpenError(f"the encoder {codec} has no --preset")
+        chosen |= speed
+    return chosen
+
+
 def pixel_format(codec: str, asked: str | None) -> str:
     """The pixel format for an encoder: as asked, else yuv420p, else the first it takes."""
     formats: Any = av.Codec(codec, "w").video_formats or []
     names = [f.name for f in formats]
+    if is_hardware(codec) and (found := hardware_format(codec, asked)):
+        return found
     if codec == "gif" and asked is None:
         return "pal8"  # the palette of each frame is ours
     if asked is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import av
 import cv2
+from av.codec.hwaccel import HWAccel
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -20,6 +21,7 @@ from ._containers import (
     pixel_format,
     plain_rate,
 )
+from ._hardware import planar_of
 
 # Averages the chroma of the pixels under one sample: the exact inverse of how it was repeated on
 # reading.
@@ -64,8 +66,12 @@ class PictureTrack:
         return width, height
 
     def _add_video(self, codec: str, private: dict[str, str]) -> Any:
+        device = self._options.upload_to
         stream = self._output.add_stream(
-            codec, rate=plain_rate(self._info.rate_nominal), options=private
+            codec,
+            rate=plain_rate(self._info.rate_nominal),
+            options=private,
+            hwaccel=HWAccel(device, allow_software_fallback=False) if device else None,
         )
         context = stream.codec_context
         context.width, context.height = self._size
@@ -150,9 +156,10 @@ class PictureTrack:
         if self._palette or self._pix_fmt == "rgb24":
             return rgb
         matrix = self._info.colour.swscale_matrix(self._info.height)
+        planar = planar_of(self._pix_fmt)
         out = self._reformatter.reformat(
             rgb,
-            format=self._pix_fmt,
+            format=planar,
             interpolation=_EXACT,
             threads=1,
             src_colorspace=matrix,
@@ -160,6 +167,8 @@ class PictureTrack:
             src_color_range=RANGE_FULL,
             dst_color_range=RANGE_FULL if self._full else RANGE_LIMITED,
         )
+        if planar != self._pix_fmt:  # only moved: the samples are those of the planar format
+            out = self._reformatter.reformat(out, format=self._pix_fmt, threads=1)
         context = self.stream.codec_context
         out.colorspace, out.color_range = context.colorspace, context.color_range
         out.color_primaries, out.color_trc = context.color_primaries, context.color_trc

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import av
+from av.codec.hwaccel import HWAccel
 
+from ..accelerators import HardwareDecoder
 from ..errors import SourceOpenError
 
 # Playlists name other files and hosts; a video file from elsewhere has no business opening them.
@@ -32,6 +34,8 @@ class FileOptions:
     """Container format by FFmpeg's name; None looks at the content."""
     format_options: Mapping[str, str] | None = None
     """For formats without a header, raw video for instance: its size, pixel format and rate."""
+    hardware: HardwareDecoder | None = None
+    """What decodes the picture; None for the processor."""
 
 
 def open_container(
@@ -50,11 +54,17 @@ def open_container(
     }
     # the prefix keeps names with colons or percent signs from being read as protocols or patterns
     target = f"file:{file}" if isinstance(file, Path) else file
+    device = options.hardware.device if options.hardware else None
     try:
         return av.open(
-            target, "r", format=options.format, options=av_options, metadata_errors="replace"
+            target,
+            "r",
+            format=options.format,
+            options=av_options,
+            metadata_errors="replace",
+            hwaccel=HWAccel(device, allow_software_fallback=False) if device else None,
         )
-    except (av.FFmpegError, ValueError, EOFError) as error:
+    except (av.FFmpegError, ValueError, EOFError, RuntimeError) as error:
         raise SourceOpenError(f"{name} is not a readable {what}: {_reason(error)}") from error
 
 

@@ -121,9 +121,9 @@ class Deinterlacer:
     pass.
     """
 
-    def __init__(self, stream: av.VideoStream) -> None:
+    def __init__(self, stream: av.VideoStream, pixel_format: av.VideoFormat) -> None:
         self._graph = graph = Graph()  # kept: filters don't keep their graph alive
-        self._source = graph.add_buffer(template=stream)
+        self._source = graph.add_buffer(template=stream, format=pixel_format)
         bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
         self._sink = graph.add("buffersink")
         graph.link_nodes(self._source, bwdif, self._sink).configure()

@@ -4,29 +4,22 @@ beside it.
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import av
-from av.video.stream import VideoStream
 
 from ..errors import SourceOpenError, SourceReadError
-from ..frame import (
-    Attachment,
-    Extras,
-    Frame,
-    SidePacket,
-    SideStream,
-    VideoInfo,
-    scaled_size,
-)
+from ..frame import Extras, Frame, SidePacket, VideoInfo, scaled_size
 from . import Mark, digest_of
+from ._hardware import PictureDecoder
 from ._open import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 from ._open import FileOptions as FileOptions
 from ._open import open_container
 from ._pixels import Deinterlacer, PixelReader, colour_of, upright_aspect, upright_size
+from ._streams import attachments, chapters, choose_stream, side_streams
 from ._timeline import Timeline
 
 # Sound that comes before the first picture waits in memory; more than this is no video.
@@ -35,8 +28,6 @@ _LATE_START_S: Final = 10
 # Decoding that begins this far before a place has forgotten how it began when it gets there.
 _RUN_UP_S: Final = Fraction(1)
 _READ_BEYOND_S: Final = 10
-_ATTACHED_PICTURE: Final = 0x400
-_DEFAULT: Final = 1
 _CLOCK_WANDERS: Final = 0x0200  # AVFMT_TS_DISCONT
 
 
@@ -59,9 +50,10 @@ class FileSource:
             raise
 
     def _prepare(self) -> None:
-        self._stream = self._choose_stream()
+        self._stream, self._dropped_tracks = choose_stream(self._container, self.name)
+        self._decoder = PictureDecoder(self._stream, self.options.hardware, self.name)
         self._limit_decoder()
-        self._side = self._side_streams()
+        self._side = side_streams(self._container, audio=self.options.audio)
         formats = self._container.format
         self._timeline = Timeline(self._shift(), wandering=bool(formats.flags & _CLOCK_WANDERS))
         if self.options.start:
@@ -81,22 +73,8 @@ class FileSource:
 
     # --- opening
 
-    def _choose_stream(self) -> VideoStream:
-        moving = [s for s in self._container.streams.video if not s.disposition & _ATTACHED_PICTURE]
-        if not moving:
-            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
-            raise SourceOpenError(
-                f"{self.name} has no video stream, only {kinds}: nothing to paint"
-            )
-        default = [s for s in moving if s.disposition & _DEFAULT]
-        stream: VideoStream = (default or moving)[0]
-        self._dropped_tracks = len(moving) - 1
-        if stream.codec_context is None:
-            raise SourceOpenError(f"{self.name} has a video codec this build cannot decode")
-        return stream
-
     def _limit_decoder(self) -> None:
-        context = self._stream.codec_context
+        context = self._decoder.context
         self._check_pixels(context.width, context.height)
         context.options = {"max_pixels": str(self.options.max_pixels)}
         context.thread_type = "AUTO"
@@ -109,18 +87,6 @@ class FileSource:
                 f"limit of {self.options.max_pixels}: pass --max-pixels {width * height} to "
                 "allow them"
             )
-
-    def _side_streams(self) -> dict[int, SideStream]:
-        side: dict[int, SideStream] = {}
-        for stream in self._container.streams:
-            kind = stream.type
-            if kind == "video" and stream.disposition & _ATTACHED_PICTURE:
-                side[stream.index] = SideStream(stream.index, "picture", stream)
-            elif kind not in ("audio", "subtitle") or stream.codec_context is None:
-                continue
-            elif kind == "subtitle" or self.options.audio:
-                side[stream.index] = SideStream(stream.index, kind, stream)
-        return side
 
     def _shift(self) -> Fraction:
         """Seconds to take off every timestamp.
@@ -191,11 +157,8 @@ class FileSource:
         )
         self.extras = Extras(
             streams=tuple(self._side.values()),
-            attachments=tuple(
-                Attachment(s.name or "attachment", s.mimetype or "application/octet-stream", s.data)
-                for s in self._container.streams.attachments
-            ),
-            chapters=tuple(self._chapters()),
+            attachments=attachments(self._container),
+            chapters=tuple(chapters(self._container, self._origin, self.options)),
             metadata=dict(self._container.metadata),
             video_metadata=dict(stream.metadata),
         )
@@ -206,19 +169,6 @@ class FileSource:
         if duration is None:
             return (end - (self.options.start or 0)) if end is not None else None
         return max(Fraction(0), min(duration, end or duration) - (self.options.start or 0))
-
-    def _chapters(self) -> Iterator[Mapping[str, Any]]:
-        start, end = self.options.start or Fraction(0), self.options.end
-        for chapter in self._container.chapters():
-            base = Fraction(chapter["time_base"] or Fraction(1, av.time_base))
-            first, last = (
-                chapter["start"] * base - self._origin,
-                chapter["end"] * base - self._origin,
-            )
-            if last <= start or (end is not None and first >= end):
-                continue
-            first, last = max(first, start) - start, (min(last, end) if end else last) - start
-            yield {**chapter, "start": round(first / base), "end": round(last / base)}
 
     # --- reading
 
@@ -254,6 +204,7 @@ class FileSource:
             self._container.seek(int((time + self._shift()) * av.time_base), backward=True)
         except av.FFmpegError:
             return False
+        self._decoder.forget()
         self._waiting.clear()
         self._timeline = Timeline(self._shift(), wandering=False)
         self._deinterlacer, self._last, self._read = None, None, 0
@@ -301,7 +252,8 @@ class FileSource:
         streams = [self._stream, *(side.template for side in self._side.values())]
         try:
             for packet in self._container.demux(*streams):
-                if packet.stream_index == self._stream.index:
+                # not by its stream_index: packets that end a stream have none
+                if packet.stream.index == self._stream.index:
                     for frame in self._decode(packet):
                         if self._past_end(frame.pts):
                             return
@@ -334,8 +286,14 @@ class FileSource:
         if packet.size:
             self._timeline.place(packet)
         try:
-            decoded = packet.decode()
-        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError, av.BugError):
+            decoded = self._decoder.decode(packet)
+        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError, av.BugError) as error:
+            if hardware := self.options.hardware:
+                # what hardware refuses, software may well decode: it is not skipped unasked
+                raise SourceReadError(
+                    f"{self.name} can't be decoded by {hardware.accelerator} beyond frame "
+                    f"{self._read}: {error.strerror}; --hwaccel none decodes it in software"
+                ) from error
             self._damaged += 1
             return
         yield from self._frames(decoded)
@@ -346,7 +304,7 @@ class FileSource:
                 self._describe(raw)
             self._concealed += bool(raw.is_corrupt)
             if raw.interlaced_frame and self._deinterlacer is None:
-                self._deinterlacer = Deinterlacer(self._stream)
+                self._deinterlacer = Deinterlacer(self._stream, raw.format)
             if self._deinterlacer is None:
                 yield from self._keep(raw)
             else:

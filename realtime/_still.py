@@ -24,6 +24,8 @@ _NEWEST: Final = 0.15
 to frame, motion goes on.
 """
 _SHARE: Final = 0.05
+_FEATHER: Final = (2 * _TILE + 1, 2 * _TILE + 1)
+_ALL: Final = 1 - 0.5 / (2 * _TILE + 1) ** 2
 _REST: Final = 12
 """Frames for which nothing must have moved: by then what is shown there has been averaged."""
 
@@ -55,8 +57,11 @@ class Still:
         still._last, still._flow, still._rests = state["last"], state["flow"], state["rests"]
         return still
 
-    def update(self, smooth: Floats, flow: Floats) -> NDArray[np.bool_] | None:
-        """Where nothing has moved, (h, w); None where no tile rests.
+    def update(self, smooth: Floats, flow: Floats) -> Floats | None:
+        """How far each place rests, (h, w) in 0..1; None where no tile rests.
+
+        It is 1 where nothing has moved all around, and falls towards tiles that do not rest:
+        tiles come to rest at different moments, and with hard borders strokes would end at them.
 
         `smooth` (h, w) is the picture, `flow` (h, w, 2) how it moved: on a cheek that turns,
         nothing but that tells of it.
@@ -76,13 +81,17 @@ class Still:
         share = cv2.resize(padded, self._rests.shape[::-1], interpolation=cv2.INTER_AREA)
         moved = share > 255 * _SHARE
         self._rests = np.where(moved, 0, self._rests + 1).astype(np.int32)
-        np.copyto(self._anchor, smooth, where=_by_pixel(moved, smooth.shape))
+        np.copyto(self._anchor, smooth, where=_by_pixel(moved, smooth.shape).astype(bool))
         resting = self._rests >= _REST
-        return _by_pixel(resting, smooth.shape) if resting.any() else None
+        if not resting.any():
+            return None
+        soft = cv2.blur(_by_pixel(resting, smooth.shape), _FEATHER)
+        # sums of whole numbers, which rounding must not keep from being all of them
+        return np.asarray(np.where(soft > _ALL, 1, soft), np.float32)
 
 
-def _by_pixel(tiles: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """A value for each tile as one for each pixel, (h, w)."""
+def _by_pixel(tiles: NDArray[np.bool_], shape: tuple[int, ...]) -> Floats:
+    """0 or 1 for each tile as a value for each pixel, (h, w)."""
     size = (tiles.shape[1] * _TILE, tiles.shape[0] * _TILE)
-    large = cv2.resize(tiles.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(large[: shape[0], : shape[1]], np.bool_)
+    large = cv2.resize(tiles.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large[: shape[0], : shape[1]], np.float32)

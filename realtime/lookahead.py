@@ -290,8 +290,8 @@ class _Shot:
             self._still, self._shown = Still(held.seen.smooth), None
         nowhere = np.zeros((*held.seen.grey.shape, 2), np.float32)
         flow = held.back.flow if held.back else nowhere
-        resting = self._still.update(held.seen.smooth, flow)
-        still = None if resting is None else resting.astype(np.uint8) * 255
+        rest = self._still.update(held.seen.smooth, flow)
+        still = None if rest is None else (rest >= 1).astype(np.uint8) * 255
         shown = np.empty_like(painted)
 
         def blend(strip: Strip, number: int) -> None:

@@ -181,7 +181,11 @@ class TemporalBlender:
             return painted
         weight = past.age_by(motion, self.settings.weight * self.strength)
         past.seen = seen
-        resting = past.still.update(seen.smooth, motion.flow) if self.strength > 0 else None
+        rest = past.still.update(seen.smooth, motion.flow) if self.strength > 0 else None
+        resting = None
+        if rest is not None:
+            resting = rest >= 1
+            weight = np.asarray(weight + np.maximum(motion.trust - weight, 0) * rest, np.float32)
         self.inside = Inside(motion.flow, weight, past.age)
         follow = _FOLLOW if abs(motion.gain - 1) > _GAIN_NOTICED else 0.0
         step = Step(motion.flow, weight, resting, follow)

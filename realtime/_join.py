@@ -1,12 +1,95 @@
 """Joins encoded parts and what travels beside the picture into one file, without encoding again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .frame import SidePacket
-from .sinks.file import FileSink
+from .errors import SinkWriteError
+from .frame import Extras, SidePacket, VideoInfo
+from .sinks._containers import EncodeOptions
+from .sinks.file import FileSink, reason_of
 from .sinks.parts import PartReader, Times
+from .sources import Source
+from .sources.file import FileSource
+
+
+@dataclass(frozen=True)
+class Joiner:
+    """Makes the output of parts, and of what travels beside the picture in the input."""
+
+    target: Path
+    options: EncodeOptions
+    folder: Path
+    """Where the output lies until it is whole."""
+    reopen: Callable[[], Source]
+    """Opens the input again."""
+
+    def try_to_open(self, source: Source) -> list[str]:
+        """Have whatever container or encoder refuse refused now; what to tell of the output.
+
+        Raises `SinkOpenError`.
+        """
+        trial = self._sink(source, self.target, self.options)
+        trial.abandon()
+        return trial.notices
+
+    def join(self, parts: Sequence[Path], note_whole: Callable[[Path], None]) -> None:
+        """Join `parts`, which are all; `note_whole` is called just before the output gets its name.
+
+        Raises `SinkWriteError`.
+        """
+        self._join(parts, self.target, self.options, note_whole)
+
+    def join_some(self, parts: Sequence[Path], partial: Path) -> None:
+        """Join the first `parts` as another file. Raises `SinkWriteError`."""
+        self._join(parts, partial, replace(self.options, overwrite=True), None)
+
+    def keep(self, parts: Sequence[Path], info: VideoInfo) -> str:
+        """Write each part as a file of its own, the picture alone; what to tell of it.
+
+        Raises `SinkWriteError`.
+        """
+        folder = self.target.with_name(f"{self.target.stem}.kept")
+        options = replace(self.options, overwrite=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SinkWriteError(f"{folder} can't be written: {reason_of(error)}") from error
+        for number, part in enumerate(parts, 1):
+            file = folder / f"{number:05d}{self.target.suffix}"
+            sink = FileSink(file, info, Extras(), options)
+            try:
+                join_parts([part], iter(()), sink)
+            except BaseException:
+                sink.discard()
+                raise
+            sink.finish()
+        return f"the {len(parts)} segments are kept in {folder}"
+
+    def _sink(self, source: Source, target: Path, options: EncodeOptions) -> FileSink:
+        temporary = self.folder / f"whole{target.suffix}"
+        return FileSink(target, source.info, source.extras, options, temporary=temporary)
+
+    def _join(
+        self,
+        parts: Sequence[Path],
+        target: Path,
+        options: EncodeOptions,
+        note_whole: Callable[[Path], None] | None,
+    ) -> None:
+        again = self.reopen()
+        try:
+            sink = self._sink(again, target, options)
+            side = again.side_packets() if isinstance(again, FileSource) else iter(())
+            try:
+                join_parts(parts, side, sink)
+                sink.finish(note_whole)
+            except BaseException:
+                sink.discard()
+                raise
+        finally:
+            again.close()
 
 
 def join_parts(parts: Sequence[Path], side: Iterator[SidePacket], sink: FileSink) -> None:

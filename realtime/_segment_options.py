@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from importlib import metadata
 
@@ -44,9 +45,11 @@ def add_segments(parser: argparse.ArgumentParser) -> None:
 
 
 def segment_settings(
-    options: argparse.Namespace, style: Style, engine: Engine
+    options: argparse.Namespace, made_of: Mapping[str, str]
 ) -> SegmentSettings | None:
-    """What the options ask for; None paints in one piece. Raises `StylizeError`."""
+    """What the options ask for, of a job made of that; None paints in one piece. Raises
+    `StylizeError`.
+    """
     if options.resume and options.restart:
         raise StylizeError("--resume goes on and --restart begins anew: give one of them")
     seconds: Fraction | None = options.segments
@@ -60,11 +63,11 @@ def segment_settings(
         restart=options.restart,
         must_resume=options.resume,
         keep=options.keep_segments,
-        made_of=_made_of(options, style, engine),
+        made_of=made_of,
     )
 
 
-def _made_of(options: argparse.Namespace, style: Style, engine: Engine) -> dict[str, str]:
+def painted_by(options: argparse.Namespace, style: Style, engine: Engine) -> dict[str, str]:
     """Style, engine and their options, by the names people know them by."""
     files = [*style.files.values(), *([style.encoder] if style.encoder else [])]
     sums = [file.sha256 or hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files]

@@ -91,7 +91,7 @@ def run_batch(
     """
     report.outcomes = [Outcome(job) for job in jobs]
     for outcome in report.outcomes:
-        if settings.skip_existing and _exists(outcome.job):
+        if settings.skip_existing and will_skip(outcome.job):
             outcome.status = "skipped"
             on_end(outcome)
             continue
@@ -110,5 +110,6 @@ def run_batch(
             return
 
 
-def _exists(job: Job) -> bool:
+def will_skip(job: Job) -> bool:
+    """Whether `BatchSettings.skip_existing` leaves a job alone."""
     return job.target != STDIO and Path(job.target).exists()

@@ -29,18 +29,18 @@ from ._batch_options import batch_settings, named_inputs
 from ._console import ProgressBar, batch_table, stderr_console
 from ._gallery import write_gallery
 from ._looks import first_style, load_turning
-from ._segment_options import segment_settings
+from ._segment_options import painted_by, segment_settings
 from .batch import BatchReport, Outcome, run_batch
 from .catalogue import Style, all_styles
+from .cluster import Cluster, open_cluster
 from .cues import read_cues
-from .engines import Engine
 from .errors import MissingDependency, StylizeError
 from .folders import Job, plan_jobs
 from .frame import VideoInfo
 from .image import paint_image
 from .pipeline import Report
 from .turning import paint_turned
-from .video import Result, paint_video
+from .video import Result, VideoSettings, Watcher, paint_video
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -155,19 +155,18 @@ def _video(options: argparse.Namespace) -> int:
     settings = video_settings(options)
     inputs, output = named_inputs(options)
     work = plan_jobs(inputs, output, style, recursive=options.recursive)
-    cues = read_cues(options.timeline) if options.timeline else []
-    engine, turning = load_turning(options, cues, engine_request(options), say.line)
-    if turning and settings.show:
-        raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(options, style, engine)
-    settings = replace(settings, turning=turning, segments=segments)
+    painting: _Alone | Cluster
+    if options.cluster:
+        painting = open_cluster(options, work, say.line)
+    else:
+        painting = _Alone(options, style, settings, say)
     bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
-    watcher = _JobWatcher(bar, say, style, engine)
+    watcher = _JobWatcher(bar, say, style, painting)
     report = BatchReport()
 
     def paint(job: Job) -> Result:
         try:
-            return paint_video(job.source, job.target, engine, settings, watcher)
+            return painting.paint(job, watcher)
         finally:
             watcher.end()
 
@@ -182,16 +181,54 @@ def _video(options: argparse.Namespace) -> int:
 
     try:
         run_batch(work, paint, batch_settings(options), report, tell)
+        engine = painting.description
     finally:
-        for loaded in turning.engines.values() if turning else [engine]:
-            loaded.close()
+        painting.close()
         if len(work) > 1 and not options.quiet:
             console.print(batch_table([outcome.as_row() for outcome in report.outcomes]))
             say.line(report.summary())
     if options.json:
-        document = {"style": style.card.id, "engine": engine.description, **report.as_json()}
+        document = {"style": style.card.id, "engine": engine, **report.as_json()}
         print(json.dumps(document, indent=2))
     return EXIT_FAILED if report.failed else 0
+
+
+class _Alone:
+    """Paints jobs in this process."""
+
+    def __init__(
+        self, options: argparse.Namespace, style: Style, settings: VideoSettings, say: "_Speaker"
+    ) -> None:
+        if options.workers:
+            raise StylizeError("--workers goes with --cluster: give --threads, or a --cluster")
+        cues = read_cues(options.timeline) if options.timeline else []
+        self._engine, turning = load_turning(options, cues, engine_request(options), say.line)
+        self._engines = list(turning.engines.values()) if turning else [self._engine]
+        if turning and settings.show:
+            raise StylizeError(
+                "--show looks into one style as it is: leave knobs and timelines out"
+            )
+        segments = segment_settings(options, painted_by(options, style, self._engine))
+        self._settings = replace(settings, turning=turning, segments=segments)
+
+    @property
+    def description(self) -> str:
+        """What paints, in one line."""
+        return self._engine.description
+
+    @property
+    def notices(self) -> list[str]:
+        """What the engine has noticed so far."""
+        return self._engine.notices
+
+    def paint(self, job: Job, watcher: Watcher) -> Result:
+        """Paint one input into one output."""
+        return paint_video(job.source, job.target, self._engine, self._settings, watcher)
+
+    def close(self) -> None:
+        """Release the networks."""
+        for engine in self._engines:
+            engine.close()
 
 
 def _image(options: argparse.Namespace) -> int:
@@ -296,15 +333,17 @@ class _Speaker:
 class _JobWatcher:
     """Says what paints once the first input has proved readable, then moves the bar."""
 
-    def __init__(self, bar: ProgressBar, say: _Speaker, style: Style, engine: Engine) -> None:
-        self._bar, self._say, self._engine = bar, say, engine
-        self._first: str | None = f"style {style.card.id} by {engine.description}"
+    def __init__(
+        self, bar: ProgressBar, say: _Speaker, style: Style, painting: _Alone | Cluster
+    ) -> None:
+        self._bar, self._say, self._painting = bar, say, painting
+        self._style: str | None = style.card.id
         self._told = 0
 
     def begin(self, info: VideoInfo, output: str) -> None:
-        if self._first:
-            self._say.line(self._first)
-            self._first = None
+        if self._style:
+            self._say.line(f"style {self._style} by {self._painting.description}")
+            self._style = None
         self._tell()
         self._bar.begin(info, output)
 
@@ -317,7 +356,7 @@ class _JobWatcher:
 
     def _tell(self) -> None:
         """Say what the engine has noticed since the last time."""
-        notices = self._engine.notices
+        notices = self._painting.notices
         for notice in notices[self._told :]:
             self._say.line(notice)
         self._told = len(notices)

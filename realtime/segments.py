@@ -10,22 +10,21 @@ packets of all segments and of what travels beside the picture are joined withou
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Protocol
 
-from ._join import join_parts
+from ._join import Joiner
 from ._state import State, load_state, save_state
 from .errors import JournalError, SinkWriteError, StylizeError
-from .frame import Extras, Frame, SidePacket
+from .frame import Frame, SidePacket
 from .journal import Journal, Segment, open_journal
 from .pipeline import Pipeline, Report
 from .sinks._containers import EncodeOptions, container_for
-from .sinks.file import FileSink, reason_of
+from .sinks.file import reason_of
 from .sinks.parts import Part, PartSink, sha256_of
 from .sources import Mark, Resumable, Source, digest_of
-from .sources.file import FileSource
 
 DEFAULT_SECONDS: Final = Fraction(20)
 LONG_S: Final = 300
@@ -144,17 +143,14 @@ class SegmentSink:
         reopen: Callable[[], Source],
     ) -> None:
         self._target, self._source, self._options = target, source, options
-        self._journal, self._painter, self._reopen = journal, painter, reopen
+        self._journal, self._painter = journal, painter
         self._container = container_for(target)
-        self.notices: list[str] = []
+        self._joiner = Joiner(target, options, journal.folder, reopen)
         self._written = 0
         self._part: PartSink | None = None
         self.kept_frames = 0
         """How many frames `abandon` has kept."""
-        # whatever container or encoder refuse is refused before anything is painted
-        trial = self._whole_sink(source, target, options)
-        self.notices += trial.notices
-        trial.abandon()
+        self.notices = self._joiner.try_to_open(source)
 
     def write(self, item: Frame | SidePacket) -> None:
         """Encode a frame; other packets are taken from the input when all is joined."""
@@ -179,8 +175,12 @@ class SegmentSink:
 
     def join(self) -> str:
         """Make the output of the finished segments."""
-        self._join_into(self._target, self._journal.parts())
+        self._joiner.join(self._journal.parts(), self._journal.note_joined)
         return str(self._target)
+
+    def keep(self) -> str:
+        """Write each segment as a file of its own; what to tell of it."""
+        return self._joiner.keep(self._journal.parts(), self._source.info)
 
     def abandon(self) -> str | None:
         """Join what there is as ``<stem>.partial<ending>``, if it holds a frame and can be joined.
@@ -197,7 +197,7 @@ class SegmentSink:
             if not parts:
                 return None
             partial = self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
-            self._join_into(partial, parts, partial=True)
+            self._joiner.join_some(parts, partial)
         except (StylizeError, OSError):
             return None
         finally:
@@ -232,25 +232,6 @@ class SegmentSink:
         return Segment(
             path.name, part.sha256, part.size, part.frames, part.last_pts, mark, state, digest
         )
-
-    def _whole_sink(self, source: Source, target: Path, options: EncodeOptions) -> FileSink:
-        temporary = self._journal.folder / f"whole{target.suffix}"
-        return FileSink(target, source.info, source.extras, options, temporary=temporary)
-
-    def _join_into(self, target: Path, parts: list[Path], *, partial: bool = False) -> None:
-        again = self._reopen()
-        try:
-            options = replace(self._options, overwrite=True) if partial else self._options
-            sink = self._whole_sink(again, target, options)
-            side = again.side_packets() if isinstance(again, FileSource) else iter(())
-            try:
-                join_parts(parts, side, sink)
-                sink.finish(None if partial else self._journal.note_joined)
-            except BaseException:
-                sink.discard()
-                raise
-        finally:
-            again.close()
 
 
 @dataclass(frozen=True)
@@ -292,7 +273,7 @@ def paint_in_segments(
             notices.append(f"went on behind frame {journal.frames}, where a run was interrupted")
         report = _run(job, segments, sink, journal, on_frame)
         if settings.keep:
-            notices.append(_keep(journal, job))
+            notices.append(sink.keep())
         journal.remove()
         return report, [*notices, *job.source.notices, *sink.notices]
     finally:
@@ -332,23 +313,3 @@ def _kept(sink: SegmentSink, report: Report, journal: Journal) -> str:
     if journal.segments:
         kept += f"; the same command goes on behind frame {journal.frames}"
     return kept
-
-
-def _keep(journal: Journal, job: SegmentJob) -> str:
-    """Write each segment as a file of its own, the picture alone; what to tell of it."""
-    folder = job.target.with_name(f"{job.target.stem}.kept")
-    options = replace(job.options, overwrite=True)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SinkWriteError(f"{folder} can't be written: {reason_of(error)}") from error
-    for number, part in enumerate(journal.parts(), 1):
-        file = folder / f"{number:05d}{job.target.suffix}"
-        sink = FileSink(file, job.source.info, Extras(), options)
-        try:
-            join_parts([part], iter(()), sink)
-        except BaseException:
-            sink.discard()
-            raise
-        sink.finish()
-    return f"the {len(journal.parts())} segments are kept in {folder}"

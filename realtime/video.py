@@ -117,9 +117,9 @@ def paint_video(
     Raises what source, engine or sink raise; the message then says where the part that was done
     lies. An interrupt (KeyboardInterrupt) does the same after keeping that part.
     """
-    source = _open_source(source_name, settings)
+    source = open_source(source_name, settings)
     limit = settings.max_memory_mb
-    painter = _painter(engine, settings)
+    painter = painter_for(engine, settings)
     try:
         if limit:
             check_fits(source.info, settings.temporal, limit)
@@ -145,7 +145,7 @@ def paint_video(
         source.close()
 
 
-def _painter(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainter:
+def painter_for(engine: Engine, settings: VideoSettings) -> Stylizer | TurnedPainter:
     """What paints one file from its first frame on."""
     threads = settings.threads or usable_cores()
     limit = settings.max_memory_mb
@@ -180,7 +180,8 @@ def parse_raw(text: str) -> Mapping[str, str]:
     }
 
 
-def _open_source(name: str, settings: VideoSettings) -> Source:
+def open_source(name: str, settings: VideoSettings) -> Source:
+    """The input of a name. Raises `SourceOpenError`."""
     if name == STDIO:
         return FileSource(sys.stdin.buffer, settings.read)
     path = Path(name)
@@ -221,7 +222,7 @@ def _segment_plan(
     if wanted is None:
         return None
     target = Path(target_name)
-    hindrance = _why_in_one_piece(source_name, target_name, settings)
+    hindrance = why_in_one_piece(source_name, target_name, settings)
     if hindrance:
         if wanted.always or wanted.must_resume:
             raise SinkOpenError(f"{hindrance}: leave --segments and --resume out")
@@ -229,17 +230,18 @@ def _segment_plan(
     long = (source.info.duration_from_header or 0) >= LONG_S
     if not (wanted.always or wanted.must_resume or long or journal_folder(target).is_dir()):
         return None
-    made_of = {**wanted.made_of, **_made_of(source_name, settings)}
+    all_of_it = {**wanted.made_of, **made_of(source_name, settings)}
     return SegmentJob(
         source,
         target,
         settings.write,
-        replace(wanted, made_of=made_of),
-        lambda: _open_source(source_name, settings),
+        replace(wanted, made_of=all_of_it),
+        lambda: open_source(source_name, settings),
     )
 
 
-def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+def why_in_one_piece(source_name: str, target_name: str, settings: VideoSettings) -> str | None:
+    """What keeps a job from being painted in segments; None for nothing."""
     target = Path(target_name)
     if STDIO in (source_name, target_name):
         return "a pipe can't be taken up again"
@@ -254,7 +256,7 @@ def _why_in_one_piece(source_name: str, target_name: str, settings: VideoSetting
     return None
 
 
-def _made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
+def made_of(source_name: str, settings: VideoSettings) -> dict[str, str]:
     """What decides the output beside style and engine, by the names people know it by."""
     read, write = settings.read, settings.write
     path = Path(source_name)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ _START_S: Final = 120.0
 _LEAVE_S: Final = 8.0
 _THREADS: Final = 2
 _WORDS_BYTES: Final = 4000
+_TOKEN: Final = Path("~/.ray/auth_token")
 
 
 def hire_from(options: argparse.Namespace) -> Hire:
@@ -56,7 +58,7 @@ class RayCrew:
             stdout=self._words,
             stderr=self._words,
             pass_fds=[its.fileno()],
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+            env={**os.environ, **_environment(hire.address)},
             # Ctrl-C in a terminal is ours to hand on
             start_new_session=True,
         )
@@ -129,6 +131,19 @@ class RayCrew:
         said = f": {lines[-1][:200]}" if lines else ""
         self._error = ClusterError(f"the Ray cluster is lost{said}")
         return self._error
+
+
+def _environment(address: str) -> dict[str, str]:
+    """What Ray takes from its environment: no word home, and who may speak with the cluster."""
+    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if address == "local":
+        # of one run, and not in the file in the home folder that Ray would write it to
+        return {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # `ray start` asks for a token wherever one is found, but drivers have to be told to show it
+    known = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if "RAY_AUTH_MODE" not in os.environ and (known or _TOKEN.expanduser().exists()):
+        environment["RAY_AUTH_MODE"] = "token"
+    return environment
 
 
 def _short_folder() -> str | None:

@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import re
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import BinaryIO, Final
 from ._join import Joiner
 from ._memory import check_fits
 from ._pieces import Painted, Task, quick_print
+from .channel import Aborted
 from .errors import ClusterError, JournalError, SinkOpenError, SinkWriteError, StylizeError
 from .folders import Job
 from .journal import Border, Piece, journal_folder, open_journal
@@ -71,6 +73,7 @@ class Film:
         if hindrance:
             raise SinkOpenError(f"{hindrance}: leave --cluster out")
         self._settings, self._wanted = settings, settings.segments
+        self._stopped = threading.Event()
         self._name, self.target = str(Path(job.source).absolute()), Path(job.target)
         self._print = quick_print(Path(self._name))
         source = open_source(self._name, settings)
@@ -86,6 +89,7 @@ class Film:
                     settings.write,
                     self._journal.folder,
                     lambda: open_source(self._name, settings),
+                    self._check_wanted,
                 )
                 self.joined_before = self._journal.was_joined_as(self.target)
                 if self._wanted.must_resume and not self._journal.pieces:
@@ -213,8 +217,12 @@ class Film:
 
     # --- ending
 
+    def stop(self) -> None:
+        """From another thread: have `join` end soon, with nothing done."""
+        self._stopped.set()
+
     def join(self) -> None:
-        """Make the output of all pieces. Raises `SinkWriteError`."""
+        """Make the output of all pieces. Raises `SinkWriteError`, and `Aborted` after `stop`."""
         if not self.joined_before:
             parts = self._journal.parts()
             self._joiner.join(parts, self._journal.note_joined)
@@ -298,6 +306,10 @@ class Film:
             return piece.frames == 0
         same = piece.first is not None and border is not None
         return same and piece.frames > 0 and piece.first == border
+
+    def _check_wanted(self) -> None:
+        if self._stopped.is_set():
+            raise Aborted
 
     def _last_sought(self, number: int) -> Piece | None:
         """The nearest piece before one that was read by going there directly."""

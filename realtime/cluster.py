@@ -8,6 +8,7 @@ import argparse
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,7 +93,7 @@ class Cluster:
                         watcher.frame(film.report)
                 if film.error is not None:
                     raise film.error
-                film.join()
+                self._join(film)
             except StylizeError as error:
                 raise type(error)(f"{error}; {film.kept()}") from error
             except KeyboardInterrupt as error:
@@ -132,6 +133,20 @@ class Cluster:
                 f"no worker has come up for {_NO_WORKER_S} s: look whether the cluster is busy "
                 "(ray status), or give fewer --threads for each worker"
             )
+
+    def _join(self, film: Film) -> None:
+        """Make the output, while workers go on with the next jobs."""
+        with ThreadPoolExecutor(1, thread_name_prefix="stylize-join") as thread:
+            joining = thread.submit(film.join)
+            try:
+                while not joining.done() and self._error is None:
+                    self._step()
+            except ClusterError as error:
+                self._error = error  # said of the next job: this one has all it needs
+            except BaseException:
+                film.stop()
+                raise
+            joining.result()
 
     def _give_out(self) -> None:
         while self._idle:

@@ -21,6 +21,7 @@ from stylize_video.realtime._crew import Event, Lost, Ready, Skills, Told
 from stylize_video.realtime._film import nominal_starts
 from stylize_video.realtime._pieces import PieceWorker, Taken, Task
 from stylize_video.realtime.cluster import Cluster
+from stylize_video.realtime.cues import Cue, Timeline
 from stylize_video.realtime.errors import (
     ClusterError,
     InferenceError,
@@ -32,6 +33,8 @@ from stylize_video.realtime.errors import (
 from stylize_video.realtime.folders import Job
 from stylize_video.realtime.frame import Frame, Pixels, VideoInfo
 from stylize_video.realtime.journal import journal_folder
+from stylize_video.realtime.knobs import Knobs
+from stylize_video.realtime.masks import BrightnessMask, MovementMask
 from stylize_video.realtime.pipeline import Report
 from stylize_video.realtime.segments import SegmentSettings
 from stylize_video.realtime.sinks._containers import EncodeOptions
@@ -39,6 +42,7 @@ from stylize_video.realtime.sources import Source
 from stylize_video.realtime.sources.file import FileOptions
 from stylize_video.realtime.stylizer import Stylizer
 from stylize_video.realtime.tiers import stage_for
+from stylize_video.realtime.turning import Turning
 from stylize_video.realtime.video import (
     Result,
     VideoSettings,
@@ -75,6 +79,14 @@ class Soft:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class Negative(Soft):
+    """Another."""
+
+    def paint(self, pixels: Pixels) -> Pixels:
+        self.painted += 1
+        return 255 - pixels
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +345,31 @@ def test_a_header_that_lies_about_the_length(film: Path) -> None:
     assert nominal_starts(None, Fraction(20)) == [None]
     assert nominal_starts(Fraction(45), Fraction(20)) == [None, 20, 40]
     assert len(nominal_starts(Fraction(10**12), Fraction(1, 1000))) == 100_000
+
+
+def test_knobs_that_turn_over_shots_and_pieces(film: Path, tmp_path: Path) -> None:
+    """Another style, by and by, another size of strokes, mirrored and weaker: all by time alone."""
+    cues = [
+        Cue(Fraction(1, 2), "style", "b", 1.2),
+        Cue(Fraction(9, 10), "mirror", value=True),
+        Cue(Fraction(6, 5), "stroke", 4.0),
+        Cue(Fraction(2), "strength", 0.3, 0.5),
+    ]
+    timeline = Timeline(Knobs(), cues, ["a", "b"])
+    turning = Turning(timeline, {0: Soft(), 1: Negative()}, BrightnessMask(20, 250))
+    assert turning.why_not_in_parts is None
+    for temporal in ("off", "quality"):
+        whole, parts = tmp_path / f"{temporal}.mkv", tmp_path / f"{temporal}-parts.mkv"
+        alone(film, whole, temporal=temporal, turning=turning)
+        spread(film, parts, temporal=temporal, turning=turning, crew={"workers": 1})
+        assert_same(whole, parts)
+
+
+def test_what_remembers_over_shots_is_no_work_for_many() -> None:
+    frozen = Timeline(Knobs(), [Cue(Fraction(1), "freeze", value=True)], ["a"])
+    assert "held" in str(Turning(frozen, {0: Soft()}).why_not_in_parts)
+    moving = Turning(Timeline(Knobs(), [], ["a"]), {0: Soft()}, MovementMask())
+    assert "mask" in str(moving.why_not_in_parts)
 
 
 # --- readers that are mistaken

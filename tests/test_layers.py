@@ -83,9 +83,9 @@ ALLOWED = {
             "metrics", "video",
         },
         "_arguments": {
-            "_batch_options", "_cluster_options", "_looks", "_memory", "_options", "_segment_options", "accelerators",
-            "catalogue", "engines", "folders", "hwaccel", "peephole", "sinks", "sources", "tiers",
-            "video",
+            "_batch_options", "_cluster_options", "_looks", "_memory", "_options",
+            "_segment_options", "accelerators", "catalogue", "engines", "folders", "hwaccel",
+            "peephole", "sinks", "sources", "tiers", "video",
         },
         "_devices_options": {
             "_arguments", "_batch_options", "_console", "_looks", "_segment_options", "_talk",
@@ -151,10 +151,9 @@ ALLOWED = {
         },
         "cli": {
             "_arguments", "_batch_options", "_console", "_devices_options", "_export_tensorrt",
-            "_gallery", "_looks",
-            "_segment_options", "_styles_options", "_talk", "batch", "bench", "bench_temporal",
-            "catalogue", "cluster", "ctl", "cues", "doctor", "folders", "image", "serve", "turning", "video",
-            "webcam",
+            "_gallery", "_looks", "_segment_options", "_styles_options", "_talk", "batch", "bench",
+            "bench_temporal", "catalogue", "cluster", "ctl", "cues", "doctor", "folders", "image",
+            "serve", "turning", "video", "webcam",
         },
         "_telemetry": set(),
         "__init__": {

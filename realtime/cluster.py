@@ -25,6 +25,8 @@ from .metrics import peak_memory_mb
 from .video import Result, VideoSettings, Watcher
 
 _LOOK_S: Final = 0.2
+_MOST_OPEN: Final = 64
+"""Jobs that may be begun before the one that is waited for is done: each has files open."""
 _NO_WORKER_S: Final = 180
 """How long there may be nobody to paint."""
 
@@ -152,7 +154,7 @@ class Cluster:
         while self._idle:
             film = next((film for film in self._films.values() if film.waiting), None)
             if film is None:
-                if not self._ahead:
+                if not self._ahead or len(self._films) >= _MOST_OPEN:
                     return
                 self._begin_next()
                 continue

@@ -73,7 +73,8 @@ ALLOWED = {
         "_pieces": {"journal", "pipeline", "shots", "sinks", "sources"},
         "_crew": {"_pieces", "cues"},
         "_film": {
-            "_join", "_memory", "_pieces", "folders", "journal", "pipeline", "sinks", "video",
+            "_join", "_memory", "_pieces", "channel", "folders", "journal", "pipeline", "sinks",
+            "video",
         },
         "_session": {"_arguments", "_crew", "_looks", "_pieces", "_segment_options", "video"},
         "_foreman": {"_crew", "_pieces", "_session"},

@@ -194,7 +194,7 @@ def test_a_cluster_that_is_not_there(
 
 
 @pytest.mark.slow
-def test_a_killed_worker_and_a_lost_head(
+def test_killed_workers_a_killed_command_and_a_lost_head(
     film: Path, identity: Path, tmp_path: Path, head: tuple[str, str]
 ) -> None:
     address, mark = head
@@ -213,7 +213,15 @@ def test_a_killed_worker_and_a_lost_head(
     assert_same(whole, parts)
 
     run = Run(*options(film, lost, identity, *joined), RAY_AUTH_TOKEN=CLOSED["RAY_AUTH_TOKEN"])
-    run.await_parts(lost, 4)
+    run.await_parts(lost, 3)
+    run.process.kill()
+    run.end()
+    wait_for(lambda: not run.left())
+    wait_for(lambda: not any("RayWorker" in name for name in marked(mark).values()))
+    assert not lost.exists()
+
+    run = Run(*options(film, lost, identity, *joined), RAY_AUTH_TOKEN=CLOSED["RAY_AUTH_TOKEN"])
+    run.await_parts(lost, 5)
     server = next(pid for pid, name in marked(mark).items() if "gcs_server" in name)
     os.kill(server, signal.SIGKILL)
     code, said = run.end()

@@ -44,8 +44,12 @@ def paint_in_styles(
             for name, style in styles.items()
         ]
         engines = [pattern.engine for pattern in patterns]
+        by_engine: dict[str, list[str]] = {}
+        for pattern in patterns:
+            by_engine.setdefault(pattern.engine.description, []).append(pattern.style)
         first = "; ".join(
-            f"style {pattern.style} by {pattern.engine.description}" for pattern in patterns
+            f"style{'s' * (len(names) > 1)} {', '.join(names)} by {engine}"
+            for engine, names in by_engine.items()
         )
         by_target = {
             job.target: replace(pattern, target=job.target)
@@ -113,8 +117,10 @@ def _named_styles(options: argparse.Namespace) -> dict[str, Style]:
     for name, given in (("--style", options.style != DEFAULT_STYLE), ("--mix", options.mix)):
         if given:
             raise StylizeError(f"--styles paints an output in each style: leave {name} out")
-    if options.input == STDIO and options.output is None:
-        raise StylizeError("several styles of standard input need a folder for their outputs")
+    if options.input == STDIO and _PLACE not in (options.output or ""):
+        raise StylizeError(
+            f"several styles of standard input need an output with {_PLACE} in its name"
+        )
     styles: dict[str, Style] = {}
     for name in options.styles:
         style = find_style(name)

@@ -306,7 +306,7 @@ def test_what_can_not_be_meant(
         "leave --mix out": [clip, tmp_path, *two, "--mix", "starry:1,wave:1"],
         "leave --style out": [clip, tmp_path, *two, "--style", styles[2]],
         "names plain twice": [clip, tmp_path, "--styles", f"{styles[0]},{styles[0]}"],
-        "need a folder": ["-", *two],
+        "need an output with {style}": ["-", tmp_path / "out", *two],
         "--painting is for styles": [clip, tmp_path, *two, "--painting", clip],
     }
     for said, arguments in refusals.items():

@@ -144,7 +144,7 @@ def test_a_failed_job_says_where_its_part_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Faulty(10, SourceReadError("the tape tore"))
-    monkeypatch.setattr(video_job, "_open_source", lambda *_: source)
+    monkeypatch.setattr(video_job, "open_source", lambda *_: source)
     target = tmp_path / "out.mp4"
     with pytest.raises(SourceReadError) as caught:
         paint_video("in.mp4", str(target), Engine(), VideoSettings())

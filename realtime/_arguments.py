@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from ._batch_options import add_batch, add_inputs
+from ._cluster_options import add_cluster
 from ._looks import add_look, add_timeline
 from ._memory import tile_pixels
 from ._options import (
@@ -127,6 +128,7 @@ def add_video(parser: argparse.ArgumentParser) -> None:
     add_memory(parser)
     add_batch(parser)
     add_segments(parser)
+    add_cluster(parser)
     add_engine(parser)
     parser.add_argument(
         "--devices",

@@ -92,6 +92,8 @@ class History:
         """Begin anew with this painting."""
         np.copyto(self._result, _with_alpha(painted))
         self.shown, self._settled = painted, False
+        # the next amount is worked out from this one: left over, it would differ in its last bit
+        self._sharpen = 0.0
 
     def advance(self, painted: Pixels, step: Step) -> Pixels:
         """Carry the past on by a step and blend the painting in; what is shown of it, (H, W, 3)

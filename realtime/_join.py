@@ -24,6 +24,8 @@ class Joiner:
     """Where the output lies until it is whole."""
     reopen: Callable[[], Source]
     """Opens the input again."""
+    check: Callable[[], None] = lambda: None
+    """Called now and then; what it raises ends a join, and nothing is left of it."""
 
     def try_to_open(self, source: Source) -> list[str]:
         """Have whatever container or encoder refuse refused now; what to tell of the output.
@@ -83,7 +85,7 @@ class Joiner:
             sink = self._sink(again, target, options)
             side = again.side_packets() if isinstance(again, FileSource) else iter(())
             try:
-                join_parts(parts, side, sink)
+                join_parts(parts, side, sink, self.check)
                 sink.finish(note_whole)
             except BaseException:
                 sink.discard()
@@ -92,13 +94,20 @@ class Joiner:
             again.close()
 
 
-def join_parts(parts: Sequence[Path], side: Iterator[SidePacket], sink: FileSink) -> None:
+def join_parts(
+    parts: Sequence[Path],
+    side: Iterator[SidePacket],
+    sink: FileSink,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write the packets of `parts`, in order, and of `side` into a sink that is not yet ended.
 
-    Both go in by time, so that the muxer need hold little back. Raises `SinkWriteError`.
+    Both go in by time, so that the muxer need hold little back. Raises `SinkWriteError`, and what
+    `check` raises, which is called before each packet.
     """
     waiting = next(side, None)
     for packet, extradata in _packets(parts):
+        check()
         now = packet.dts * packet.time_base
         while waiting is not None and _due(waiting.packet, now):
             sink.write(waiting)

@@ -35,12 +35,13 @@ from ._styles_options import paint_in_styles
 from ._talk import JobWatcher, Speaker
 from .batch import BatchReport, Outcome, run_batch
 from .catalogue import Style, all_styles
+from .cluster import Cluster, open_cluster
 from .cues import read_cues
 from .errors import MissingDependency, StylizeError
 from .folders import Job, plan_jobs
 from .image import paint_image
 from .turning import paint_turned
-from .video import Result, paint_video
+from .video import Result, VideoSettings, Watcher, paint_video
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -152,6 +153,10 @@ def _video(options: argparse.Namespace) -> int:
     console = stderr_console()
     say = Speaker(console, quiet=options.quiet)
     several = options.devices and len(options.devices) > 1
+    if options.cluster and (options.styles or options.devices or options.hwaccel != "none"):
+        raise StylizeError(
+            "--cluster goes without --styles, --devices and --hwaccel: leave them out"
+        )
     if options.styles or several:
         paint_all = paint_on_devices if several else paint_in_styles
         document, failed = paint_all(options, console, say)
@@ -162,20 +167,20 @@ def _video(options: argparse.Namespace) -> int:
     settings = video_settings(options)
     inputs, output = named_inputs(options)
     work = plan_jobs(inputs, output, style, recursive=options.recursive)
-    cues = read_cues(options.timeline) if options.timeline else []
-    engine, turning = load_turning(options, cues, engine_request(options), say.line)
-    if turning and settings.show:
-        raise StylizeError("--show looks into one style as it is: leave knobs and timelines out")
-    segments = segment_settings(options, painted_by(options, style, engine))
-    settings = replace(settings, turning=turning, segments=segments)
+    painting: _Alone | Cluster
+    if options.cluster:
+        painting = open_cluster(options, work, say.line)
+    else:
+        painting = _Alone(options, style, settings, say)
     bar = ProgressBar(console, quiet=options.quiet, sizes=[job.size for job in work])
-    first = f"style {style.card.id} by {engine.description}"
-    watcher = JobWatcher(bar, say, lambda: first, [engine])
+    watcher = JobWatcher(
+        bar, say, lambda: f"style {style.card.id} by {painting.description}", [painting]
+    )
     report = BatchReport()
 
     def paint(job: Job) -> Result:
         try:
-            return paint_video(job.source, job.target, engine, settings, watcher)
+            return painting.paint(job, watcher)
         finally:
             watcher.end()
 
@@ -190,16 +195,54 @@ def _video(options: argparse.Namespace) -> int:
 
     try:
         run_batch(work, paint, batch_settings(options), report, tell)
+        engine = painting.description
     finally:
-        for loaded in turning.engines.values() if turning else [engine]:
-            loaded.close()
+        painting.close()
         if len(work) > 1 and not options.quiet:
             console.print(batch_table([outcome.as_row() for outcome in report.outcomes]))
             say.line(report.summary())
     if options.json:
-        document = {"style": style.card.id, "engine": engine.description, **report.as_json()}
+        document = {"style": style.card.id, "engine": engine, **report.as_json()}
         print(json.dumps(document, indent=2))
     return EXIT_FAILED if report.failed else 0
+
+
+class _Alone:
+    """Paints jobs in this process."""
+
+    def __init__(
+        self, options: argparse.Namespace, style: Style, settings: VideoSettings, say: Speaker
+    ) -> None:
+        if options.workers:
+            raise StylizeError("--workers goes with --cluster: give --threads, or a --cluster")
+        cues = read_cues(options.timeline) if options.timeline else []
+        self._engine, turning = load_turning(options, cues, engine_request(options), say.line)
+        self._engines = list(turning.engines.values()) if turning else [self._engine]
+        if turning and settings.show:
+            raise StylizeError(
+                "--show looks into one style as it is: leave knobs and timelines out"
+            )
+        segments = segment_settings(options, painted_by(options, style, self._engine))
+        self._settings = replace(settings, turning=turning, segments=segments)
+
+    @property
+    def description(self) -> str:
+        """What paints, in one line."""
+        return self._engine.description
+
+    @property
+    def notices(self) -> list[str]:
+        """What the engine has noticed so far."""
+        return self._engine.notices
+
+    def paint(self, job: Job, watcher: Watcher) -> Result:
+        """Paint one input into one output."""
+        return paint_video(job.source, job.target, self._engine, self._settings, watcher)
+
+    def close(self) -> None:
+        """Release the networks."""
+        for engine in self._engines:
+            engine.close()
 
 
 def _image(options: argparse.Namespace) -> int:

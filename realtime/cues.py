@@ -54,6 +54,11 @@ class Timeline:
         """The numbers of all styles that are ever shown."""
         return {style for state in self._states for style in state.shares}
 
+    @property
+    def freezes(self) -> bool:
+        """Whether the picture is ever held."""
+        return any(state.freeze for state in self._states)
+
     def at(self, time: Fraction) -> Knobs:
         """The knobs at a time in seconds: the same whatever was asked for before."""
         knobs = self._states[0]

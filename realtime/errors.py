@@ -15,6 +15,7 @@ StylizeError(Exception)
 ├─ JournalError
 │  └─ OutputBusy
 ├─ TemporalError
+├─ ClusterError
 └─ EngineError
    ├─ EngineUnavailable
    └─ InferenceError
@@ -87,6 +88,10 @@ class InferenceError(EngineError):
 
 class TemporalError(StylizeError):
     """The past could not be carried into a frame."""
+
+
+class ClusterError(StylizeError):
+    """The machines that were to paint can't, or are gone."""
 
 
 class JournalError(StylizeError):

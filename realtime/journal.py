@@ -46,10 +46,42 @@ class Segment:
     state_sha256: str
 
 
+@dataclass(frozen=True)
+class Border:
+    """Where one piece ends and the next begins."""
+
+    time: Fraction
+    """Of the first frame behind it, in seconds on the output's clock."""
+    digest: str
+    """Of that frame's pixels, by `sources.digest_of`."""
+    before: Fraction
+    """The time of the last frame before it."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A finished piece of a job whose pieces are painted in any order, by many."""
+
+    number: int
+    """From 0 on, in the order of the film."""
+    frames: int
+    """0 where no shot begins in it: what it was to hold belongs to a piece before."""
+    first: Border | None
+    """Before its first frame; None where that is the film's."""
+    next: Border | None
+    """Behind its last frame; None where that is the film's."""
+    sought: bool
+    """Whether its reader went there directly, which only its neighbours can prove right."""
+    file: str = ""
+    sha256: str = ""
+    size: int = 0
+
+
 @dataclass
 class _Content:
     made_of: dict[str, str]
     segments: list[Segment] = field(default_factory=list)
+    pieces: dict[int, Piece] = field(default_factory=dict)
     complete: bool = False
     """Whether the last segment ends the job."""
     joined: list[int] | None = None
@@ -70,9 +102,14 @@ class Journal:
         return self._content.segments
 
     @property
+    def pieces(self) -> Mapping[int, Piece]:
+        """The finished pieces, by their numbers."""
+        return self._content.pieces
+
+    @property
     def frames(self) -> int:
-        """How many frames they hold."""
-        return sum(segment.frames for segment in self.segments)
+        """How many frames all of them hold."""
+        return sum(part.frames for part in self._parts())
 
     @property
     def complete(self) -> bool:
@@ -80,8 +117,11 @@ class Journal:
         return self._content.complete
 
     def parts(self) -> list[Path]:
-        """The files of the finished segments, in order."""
-        return [self.folder / segment.file for segment in self.segments]
+        """The files of the finished segments or pieces, in order."""
+        return [self.folder / part.file for part in self._parts() if part.file]
+
+    def _parts(self) -> list[Segment | Piece]:
+        return [*self.segments, *(self.pieces[number] for number in sorted(self.pieces))]
 
     def add(self, segment: Segment, *, last: bool) -> None:
         """Note a segment whose files are on the disk. Raises OSError."""
@@ -91,6 +131,18 @@ class Journal:
         self._save()
         if before is not None and before.state != segment.state:
             (self.folder / before.state).unlink(missing_ok=True)
+
+    def add_piece(self, piece: Piece) -> None:
+        """Note a piece whose file is on the disk. Raises OSError."""
+        self._content.pieces[piece.number] = piece
+        self._save()
+
+    def drop_piece(self, number: int) -> None:
+        """Forget a piece that does not fit, and delete its file. Raises OSError."""
+        piece = self._content.pieces.pop(number)
+        self._save()
+        if piece.file:
+            (self.folder / piece.file).unlink(missing_ok=True)
 
     def note_joined(self, file: Path) -> None:
         """Note that `file` is whole and about to be renamed. Raises OSError."""
@@ -107,8 +159,8 @@ class Journal:
         return self._content.joined == [stat.st_dev, stat.st_ino, stat.st_size]
 
     def close(self) -> None:
-        """Let others work on this output. A journal without a segment is taken away."""
-        if not self.segments and not self.complete:
+        """Let others work on this output. A journal of nothing is taken away."""
+        if not self.segments and not self.pieces and not self.complete:
             self.remove()
         self._lock.close()
 
@@ -139,15 +191,16 @@ class Journal:
 
     def _check_files(self) -> None:
         """Raise `JournalError` unless all files are there and as they were written."""
-        for segment in self.segments:
-            _check(self.folder / segment.file, segment.size, segment.sha256)
+        for part in self._parts():
+            if part.file:
+                _check(self.folder / part.file, part.size, part.sha256)
         if self.segments and not self.complete:
             last = self.segments[-1]
             _check(self.folder / last.state, None, last.state_sha256)
 
     def _clear_leftovers(self) -> None:
         """Delete what a killed run was writing."""
-        known = {_NAME, _LOCK, *(s.file for s in self.segments)}
+        known = {_NAME, _LOCK, *(p.name for p in self.parts())}
         if self.segments:
             known.add(self.segments[-1].state)
         for path in self.folder.iterdir():
@@ -270,6 +323,10 @@ def _plain(content: _Content) -> dict[str, Any]:
     plain = {"format": _FORMAT, **asdict(content)}
     for segment in plain["segments"]:
         segment["mark"]["time"] = str(segment["mark"]["time"])
+    plain["pieces"] = list(plain["pieces"].values())
+    for border in (piece[side] for piece in plain["pieces"] for side in ("first", "next")):
+        if border is not None:
+            border.update(time=str(border["time"]), before=str(border["before"]))
     return plain
 
 
@@ -287,7 +344,20 @@ def _parsed(text: str) -> _Content:
             raise ValueError("it names a file outside its folder")
         place = Mark(mark["count"], Fraction(mark["time"]), mark["digest"])
         segments.append(Segment(**entry, mark=place))
-    return _Content(**plain, segments=segments)
+    pieces = [_parsed_piece(entry) for entry in plain.pop("pieces", ())]
+    return _Content(**plain, segments=segments, pieces={p.number: p for p in pieces})
+
+
+def _parsed_piece(entry: dict[str, Any]) -> Piece:
+    if entry["file"] and Path(entry["file"]).name != entry["file"]:
+        raise ValueError("it names a file outside its folder")
+    borders: dict[str, Border | None] = {}
+    for side in ("first", "next"):
+        border = entry.pop(side)
+        borders[side] = border and Border(
+            Fraction(border["time"]), border["digest"], Fraction(border["before"])
+        )
+    return Piece(**entry, first=borders["first"], next=borders["next"])
 
 
 def _digest(text: str) -> str:

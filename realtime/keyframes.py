@@ -32,7 +32,8 @@ from ._tiles import (
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator
 from .frame import Frame, Pixels
-from .temporal import Inside, Paint, TemporalSettings, flow_scale
+from .shots import Shots, flow_scale
+from .temporal import Inside, Paint, TemporalSettings
 from .warp import Floats, grid, sample_linear, warp
 
 Every = int | Literal["auto"]
@@ -168,6 +169,10 @@ class KeyframePropagation:
         if state["last"] is not None:
             self._last = Seen.recall(state["last"])
             self._strips = Strips(self._shape[0], self._last.scale, self._threads)
+
+    def shots(self) -> Shots:
+        """A test of its own for where this stage starts afresh."""
+        return Shots(DisFlow(self.settings.preset), self.settings.flow_width, self._gate)
 
     def _next(self, picture: Pixels, paint: Paint) -> Pixels:
         seen = look(picture, flow_scale(picture.shape[1], self.settings.flow_width))

@@ -22,7 +22,8 @@ from ._strips import Strip, Strips, enlarged, framed, framed_places, sharpen, wa
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator, Preset
 from .frame import Frame, Pixels
-from .temporal import Inside, Paint, flow_scale
+from .shots import Shots, flow_scale
+from .temporal import Inside, Paint
 from .warp import Floats, grid, inside, sample_cubic, warp
 
 _GAIN_NOTICED: Final = 0.005
@@ -158,6 +159,10 @@ class LookAhead:
             self._shot = _Shot(self._held[-1], self._threads)
             self._shot.recall(state["shot"])
 
+    def shots(self) -> Shots:
+        """A test of its own for where this stage starts afresh."""
+        return Shots(DisFlow(self.settings.preset), self.settings.flow_width, self.settings.gate)
+
     def _take(self, frame: Frame, paint: Paint) -> None:
         scale = flow_scale(frame.pixels.shape[1], self.settings.flow_width)
         held = _Held(frame, look(frame.pixels, scale))
@@ -287,7 +292,7 @@ class _Shot:
         """The frame with its samples blended in; what is shown of it, (H, W, 3) uint8."""
         painted = held.frame.pixels
         if held.number == 0:
-            self._still, self._shown = Still(held.seen.smooth), None
+            self._still, self._shown, self._sharpen = Still(held.seen.smooth), None, 0.0
         nowhere = np.zeros((*held.seen.grey.shape, 2), np.float32)
         flow = held.back.flow if held.back else nowhere
         rest = self._still.update(held.seen.smooth, flow)

@@ -127,8 +127,7 @@ class Studio:
         if knobs.freeze and self._frozen and not self._waiting:
             yield self._held(frame)
             return
-        if knobs.mirror:
-            frame = replace(frame, pixels=mirrored(frame.pixels))
+        frame = _turned(frame, knobs)
         shares = self._ready_shares(knobs)
         mask = self._mask(frame.pixels, knobs)
         self._size = self._painting_size(frame.pixels, knobs)
@@ -146,6 +145,12 @@ class Studio:
             self._painters[style].reset()
         self._showing = set(shares)
         yield from self._finished()
+
+    def as_painted(self, frame: Frame, knobs: Knobs) -> Frame:
+        """The frame as painters get it: turned and scaled."""
+        frame = _turned(frame, knobs)
+        size = self._painting_size(frame.pixels, knobs)
+        return replace(frame, pixels=_scaled(frame.pixels, size))
 
     def finish(self) -> Iterator[Shown]:
         """The frames still held back, when no more will come."""
@@ -334,6 +339,10 @@ class Studio:
         except Exception as error:  # noqa: BLE001 - whatever it is, the picture goes on
             self._failed.add(style)
             self._say(f"{error}; the style before stays")
+
+
+def _turned(frame: Frame, knobs: Knobs) -> Frame:
+    return replace(frame, pixels=mirrored(frame.pixels)) if knobs.mirror else frame
 
 
 def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:

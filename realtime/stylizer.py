@@ -9,6 +9,7 @@ from .engines import Engine
 from .engines.any_painting import AnyPaintingEngine
 from .errors import InferenceError
 from .frame import Frame, Pixels
+from .shots import Begins, Shots, any_frame
 
 _BY_CODE: Final = 0.25
 """Strength down to which a network that mixes codes does it by itself."""
@@ -35,6 +36,10 @@ class Stage(Protocol):
 
     def recall(self, state: State) -> None:
         """Go on as the stage did that gave `state` by `remember`."""
+        ...
+
+    def shots(self) -> Shots:
+        """A test of its own for where this stage starts afresh."""
         ...
 
 
@@ -93,6 +98,10 @@ class Stylizer:
 
     def _viewed(self, painted: Iterable[Frame]) -> Iterable[Frame]:
         return map(self._show, painted) if self._show else painted
+
+    def shots(self) -> Begins:
+        """A test, of its own, for frames from which on nothing before them matters."""
+        return self._temporal.shots() if self._temporal else any_frame
 
     def remember(self) -> State:
         """All that the frames to come depend on, for a stylizer of the same style and settings."""

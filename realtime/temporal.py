@@ -30,6 +30,7 @@ from ._still import Still
 from .errors import TemporalError
 from .flow import DisFlow, FlowEstimator, Preset
 from .frame import Frame, Pixels
+from .shots import Shots, flow_scale
 from .warp import Floats, grid, warp
 
 Paint = Callable[[Pixels], Pixels]
@@ -70,11 +71,6 @@ class Inside:
     """How much of the past was kept, 0..1."""
     age: Floats
     """For how many frames a place has been followed."""
-
-
-def flow_scale(width: int, flow_width: int) -> int:
-    """How many pixels of a frame one of the flow's is wide."""
-    return max(1, round(width / flow_width))
 
 
 class TemporalBlender:
@@ -135,6 +131,10 @@ class TemporalBlender:
     def finish(self) -> list[Frame]:
         """Nothing is ever held back."""
         return []
+
+    def shots(self) -> Shots:
+        """A test of its own for where this stage starts afresh."""
+        return Shots(DisFlow(self.settings.preset), self.settings.flow_width, self.settings.gate)
 
     def blend(self, seen: Pixels, painted: Pixels) -> Pixels:
         """The stable painting of a frame, from the frame and its own painting.

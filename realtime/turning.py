@@ -10,6 +10,7 @@ from .cues import Timeline
 from .engines import Engine
 from .frame import Frame, Pixels
 from .masks import Masker
+from .shots import Begins
 from .studio import Studio
 from .stylizer import Stylizer
 
@@ -30,6 +31,17 @@ class Turning:
         """Whether all that is learned on the way can be put down and taken up again."""
         return self.masker is None or self.masker.remember() is not None
 
+    @property
+    def why_not_in_parts(self) -> str | None:
+        """Why shots can't be painted apart, None where they can: then a frame depends on its time
+        and its shot alone.
+        """
+        if self.timeline.freezes:
+            return "a picture that is held (freeze) may come from another part"
+        if self.masker is not None and self.masker.remember() != {}:
+            return "this mask learns from all the frames before"
+        return None
+
 
 class TurnedPainter:
     """Paints frames of one file, one after another; engines stay open."""
@@ -39,6 +51,8 @@ class TurnedPainter:
         self._timeline = turning.timeline
         styles = range(max(turning.engines) + 1)
         makers = [partial(lambda n: stylizer(turning.engines[n]), n) for n in styles]
+        # all styles have stages of one kind, whose test is the same
+        self._any_stylizer = makers[min(turning.engines)]
         self._studio = Studio(makers, turning.masker, most_loaded=len(makers))
 
     def push(self, frame: Frame) -> Iterator[Frame]:
@@ -50,6 +64,24 @@ class TurnedPainter:
         """The frames still held back."""
         for shown in self._studio.finish():
             yield shown.frame
+
+    def shots(self) -> Begins:
+        """A test, of its own, for frames from which on nothing before them matters, for lack of
+        what `Turning.why_not_in_parts` speaks of.
+        """
+        begins = self._any_stylizer().shots()
+        last: tuple[Frame, Frame] | None = None
+
+        def begins_as_painted(before: Frame, now: Frame) -> bool:
+            nonlocal last
+            then = last[1] if last and last[0] is before else self._as_painted(before)
+            last = now, self._as_painted(now)
+            return begins(then, last[1])
+
+        return begins_as_painted
+
+    def _as_painted(self, frame: Frame) -> Frame:
+        return self._studio.as_painted(frame, self._timeline.at(frame.pts))
 
     def remember(self) -> State:
         """All that the frames to come depend on."""

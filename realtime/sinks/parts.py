@@ -10,7 +10,7 @@ import io
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -51,37 +51,38 @@ class Times:
     dts: int
 
 
-class PartSink:
-    """Encodes frames into a part. The first of them is a key frame.
+class PartEncoder:
+    """Encodes frames into a part, which is handed on as it grows. The first of them is a key frame.
 
     Raises `SinkOpenError` where the encoder can't do what is asked.
     """
 
     def __init__(
         self,
-        path: Path,
+        put: Callable[[bytes], object],
+        name: str,
         container: Container,
         info: VideoInfo,
         options: EncodeOptions,
         last_pts: int = -1,
     ) -> None:
-        self._path, self.frames, self._size = path, 0, 0
+        """`put` takes the bytes of the part, in order; `name` is what errors call it."""
+        self._hand_on, self._name = put, name
+        self.frames, self._size = 0, 0
         self._sum = hashlib.sha256()
-        self._file: BinaryIO | None = None
         # the encoder wants a container to be set up for; what that one writes is thrown away
         self._output: Any = av.open(io.BytesIO(), "w", format=container.format)
         try:
             self._track = PictureTrack(self._output, container, info, options)
             self._track.last_pts = last_pts
             self._output.start_encoding()
-            self._file = path.open("wb")
             self._put(_MAGIC + self._header())
         except StylizeError:
-            self.discard()
+            self.close()
             raise
         except (av.FFmpegError, ValueError, OSError) as error:
-            self.discard()
-            raise SinkOpenError(f"{path} can't be written: {reason_of(error)}") from error
+            self.close()
+            raise SinkOpenError(f"{name} can't be written: {reason_of(error)}") from error
 
     def write(self, frame: Frame) -> None:
         """Encode a frame. Raises `SinkWriteError`."""
@@ -89,27 +90,13 @@ class PartSink:
         self.frames += 1
 
     def finish(self) -> Part:
-        """Encode the rest and have all of it on the disk. Raises `SinkWriteError`."""
+        """Encode the rest. Raises `SinkWriteError`."""
         self._write(self._track.flush())
-        assert self._file is not None
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._failed(error) from error
-        self._close()
+        self.close()
         return Part(self.frames, self._track.last_pts, self._size, self._sum.hexdigest())
 
-    def discard(self) -> None:
-        """Delete what there is."""
-        self._close()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
+    def close(self) -> None:
+        """Release the encoder."""
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             self._output.close()
 
@@ -132,13 +119,67 @@ class PartSink:
             raise self._failed(error) from error
 
     def _put(self, data: bytes) -> None:
-        assert self._file is not None
-        self._file.write(data)
+        self._hand_on(data)
         self._sum.update(data)
         self._size += len(data)
 
     def _failed(self, error: BaseException) -> SinkWriteError:
-        return SinkWriteError(f"{self._path} can't be written: {reason_of(error)}")
+        return SinkWriteError(f"{self._name} can't be written: {reason_of(error)}")
+
+
+class PartSink:
+    """Encodes frames into a part on the disk. Raises `SinkOpenError` where that can't be."""
+
+    def __init__(
+        self,
+        path: Path,
+        container: Container,
+        info: VideoInfo,
+        options: EncodeOptions,
+        last_pts: int = -1,
+    ) -> None:
+        self._path = path
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            raise SinkOpenError(f"{path} can't be written: {reason_of(error)}") from error
+        try:
+            self._encoder = PartEncoder(self._put, str(path), container, info, options, last_pts)
+        except BaseException:
+            self._file.close()
+            path.unlink(missing_ok=True)
+            raise
+
+    @property
+    def frames(self) -> int:
+        """How many were taken."""
+        return self._encoder.frames
+
+    def write(self, frame: Frame) -> None:
+        """Encode a frame. Raises `SinkWriteError`."""
+        self._encoder.write(frame)
+
+    def finish(self) -> Part:
+        """Encode the rest and have all of it on the disk. Raises `SinkWriteError`."""
+        part = self._encoder.finish()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise SinkWriteError(f"{self._path} can't be written: {reason_of(error)}") from error
+        self._file.close()
+        return part
+
+    def discard(self) -> None:
+        """Delete what there is."""
+        self._encoder.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
 
 
 class PartReader:

@@ -58,6 +58,20 @@ class Resumable(Protocol):
         ...
 
 
+@runtime_checkable
+class Splittable(Protocol):
+    """A source of which a part can be read."""
+
+    def read_from(self, time: Fraction | None, *, seek: bool) -> None:
+        """Give frames at or behind `time` only (None for all), those of one reading, maybe not up
+        to the last; called before iterating.
+
+        With `seek` it goes there directly where the input allows, which is not proved: compare
+        frames with those of another reading. Without, it decodes all that lies before.
+        """
+        ...
+
+
 def digest_of(pixels: Pixels) -> str:
     """A short digest of a picture, to know it again."""
     return hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()

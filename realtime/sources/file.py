@@ -43,6 +43,7 @@ class FileSource:
         self.name = str(file) if isinstance(file, Path) else "standard input"
         self._file = file
         self._container = open_container(file, self.name, self.options)
+        self._in_part = False
         try:
             self._prepare()
         except BaseException:
@@ -188,15 +189,34 @@ class FileSource:
         if not self._container.format.flags & _CLOCK_WANDERS and mark.time > _RUN_UP_S:
             if self._seek(mark.time - _RUN_UP_S) and self._find(mark):
                 return
-            self._items.close()
-            self._container.close()
-            self._container = open_container(self._file, self.name, self.options)
-            self._prepare()
+            self._reopen()
         if not self._find(mark):
             raise SourceReadError(
                 f"{self.name} no longer has the frame at {float(mark.time):.3f} s that was painted "
                 "last: begin anew with --restart"
             )
+
+    def read_from(self, time: Fraction | None, *, seek: bool) -> None:
+        """Give frames at or behind `time` only; see `sources.Splittable`.
+
+        Containers whose clock wanders are never sought in.
+        """
+        self._in_part = True
+        if time is None:
+            return
+        wanders = self._container.format.flags & _CLOCK_WANDERS
+        if seek and not wanders and time > _RUN_UP_S and not self._seek(time - _RUN_UP_S):
+            self._reopen()
+        waiting = [item for item in self._waiting if not isinstance(item, Frame)]
+        late = [f for f in self._waiting if isinstance(f, Frame) and f.pts >= time]
+        self._waiting = deque([*waiting, *late])
+        self._skip_until = time
+
+    def _reopen(self) -> None:
+        self._items.close()
+        self._container.close()
+        self._container = open_container(self._file, self.name, self.options)
+        self._prepare()
 
     def _seek(self, time: Fraction) -> bool:
         self._items.close()
@@ -351,7 +371,7 @@ class FileSource:
                 f"the input is damaged: {self._damaged} packet(s) skipped, "
                 f"{self._concealed} frame(s) patched by the decoder"
             )
-        promised = self.info.duration_from_header
+        promised = None if self._in_part else self.info.duration_from_header
         shown = (self._last or Fraction(0)) + 1 / self.info.rate_nominal
         if promised and self.info.frames_from_header and self._read < self.info.frames_from_header:
             missing = self.info.frames_from_header - self._read - self._damaged

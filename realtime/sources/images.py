@@ -1,5 +1,6 @@
 """Still pictures and numbered sequences of them."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -110,6 +111,13 @@ class ImageSequenceSource:
         if digest_of(read_image(path, reader=self._reader)) != mark.digest:
             raise SourceReadError(f"{path} has changed since: begin anew with --restart")
         self._skipped = mark.count
+
+    def read_from(self, time: Fraction | None, *, seek: bool) -> None:
+        """Give pictures at or behind `time` only; see `sources.Splittable`. Always goes there."""
+        if time is None:
+            return
+        read_image(self._paths[0], reader=self._reader, max_pixels=self._max_pixels)
+        self._skipped = min(len(self._paths), math.ceil(time * self._rate))
 
     def __iter__(self) -> Iterator[Frame | SidePacket]:
         for index, path in enumerate(self._paths[self._skipped :], self._skipped):

@@ -49,7 +49,7 @@ def main() -> int:
         spent, killed, last = _interrupted(
             again, journal, segments, plain / segments, options.kills
         )
-        before, after = _digest(one), _digest(many)
+        before, after = digest(one), digest(many)
         figures = {
             "frames": len(before[0]),
             "uninterrupted_s": round(plain, 1),
@@ -109,7 +109,7 @@ def _wait(
     return code
 
 
-def _digest(path: Path) -> Digest:
+def digest(path: Path) -> Digest:
     with av.open(str(path)) as container:
         frames = [
             (f.pts * Fraction(f.time_base), _sum(bytes(f.planes[0])))

@@ -113,7 +113,7 @@ def _measure(command: list[str]) -> dict[str, float]:
     process = subprocess.Popen(command, env={**os.environ, MARK: mark})
     spent: dict[int, float] = {}
     ended = threading.Event()
-    # what a process spends between the last look and its end is lost: a tenth of a second at most
+    # what a process spends between the last look and its end is lost: a quarter of a second at most
     watcher = threading.Thread(target=_watch, args=(f"{MARK}={mark}".encode(), spent, ended))
     watcher.start()
     code = process.wait()
@@ -127,7 +127,7 @@ def _measure(command: list[str]) -> dict[str, float]:
 
 def _watch(mark: bytes, spent: dict[int, float], ended: threading.Event) -> None:
     others: set[int] = set()
-    while not ended.wait(0.1):
+    while not ended.wait(0.25):
         for entry in os.scandir("/proc"):
             if not entry.name.isdecimal() or int(entry.name) in others:
                 continue

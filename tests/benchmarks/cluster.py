@@ -1,6 +1,7 @@
 """Paint a film in one process and by the workers of a local Ray cluster; compare files and costs.
 
     python tests/benchmarks/cluster.py --seconds 60 --size 1280x720 --workers 2
+    python tests/benchmarks/cluster.py --codec ''      # cost with the usual encoder, x264
 
 Prints the processor time of all processes of either run, what of it Ray takes to come up and go
 (measured on six frames), and whether frames, times and sound are equal (lossless codec). Exits 1

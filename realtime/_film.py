@@ -75,10 +75,9 @@ class Film:
         self._settings, self._wanted = settings, settings.segments
         self._stopped = threading.Event()
         self._name, self.target = str(Path(job.source).absolute()), Path(job.target)
-        self._print = quick_print(Path(self._name))
         source = open_source(self._name, settings)
         try:
-            self.info = source.info
+            self.info, self._print = source.info, quick_print(Path(self._name))
             if settings.max_memory_mb:
                 check_fits(source.info, settings.temporal, settings.max_memory_mb)
             facts = {**painted_by, **made_of(self._name, settings), "--cluster": "in pieces"}

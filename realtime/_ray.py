@@ -137,8 +137,14 @@ def _environment(address: str) -> dict[str, str]:
     """What Ray takes from its environment: no word home, and who may speak with the cluster."""
     environment = {"RAY_USAGE_STATS_ENABLED": "0"}
     if address == "local":
-        # of one run, and not in the file in the home folder that Ray would write it to
-        return {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        return {
+            **environment,
+            # of one run, and not in the file in the home folder that Ray would write it to
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            # Ray's workers are nicer to other programs than this one is when it paints alone
+            "RAY_worker_niceness": "0",
+        }
     # `ray start` asks for a token wherever one is found, but drivers have to be told to show it
     known = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
     if "RAY_AUTH_MODE" not in os.environ and (known or _TOKEN.expanduser().exists()):

@@ -660,7 +660,7 @@ def test_workers_begin_with_the_next_job_before_one_is_done(
     with cluster_of(settings, jobs) as (cluster, hands):
         assert cluster.paint(jobs[0]).report.frames == 50
         assert len(hands.begun) > 1
-        with pytest.raises(SourceOpenError, match=r"none\.mp4"):
+        with pytest.raises(SourceOpenError, match=r"none\.mp4 does not exist"):
             cluster.paint(jobs[1])
         for job in jobs[2:]:
             assert cluster.paint(job).report.frames == 50

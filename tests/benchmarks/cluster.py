@@ -1,6 +1,7 @@
 """Paint a film in one process and by the workers of a local Ray cluster; compare files and costs.
 
     python tests/benchmarks/cluster.py --seconds 60 --size 1280x720 --workers 2
+    python tests/benchmarks/cluster.py --codec ''      # cost with the usual encoder, x264
 
 Prints the processor time of all processes of either run, what of it Ray takes to come up and go
 (measured on six frames), and whether frames, times and sound are equal (lossless codec). Exits 1
@@ -113,7 +114,7 @@ def _measure(command: list[str]) -> dict[str, float]:
     process = subprocess.Popen(command, env={**os.environ, MARK: mark})
     spent: dict[int, float] = {}
     ended = threading.Event()
-    # what a process spends between the last look and its end is lost: a tenth of a second at most
+    # what a process spends between the last look and its end is lost: a quarter of a second at most
     watcher = threading.Thread(target=_watch, args=(f"{MARK}={mark}".encode(), spent, ended))
     watcher.start()
     code = process.wait()
@@ -127,7 +128,7 @@ def _measure(command: list[str]) -> dict[str, float]:
 
 def _watch(mark: bytes, spent: dict[int, float], ended: threading.Event) -> None:
     others: set[int] = set()
-    while not ended.wait(0.1):
+    while not ended.wait(0.25):
         for entry in os.scandir("/proc"):
             if not entry.name.isdecimal() or int(entry.name) in others:
                 continue

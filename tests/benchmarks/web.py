@@ -20,8 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from browser import BITS_AT, BLOCKS, FRAMES, launch, serving, until, write_camera
 
-# Notes of an element how many frames it shows and, of every `nth`, its number, when it was taken and
-# when it shows, in milliseconds. Reading pixels takes time that the browser's own work needs.
+# Notes of an element how many frames it shows and, of every `nth`, its number, when it was taken
+# and when it shows, in milliseconds. Reading pixels takes time that the browser needs itself.
 WATCH = """([id, blocks, at, nth]) => {
   const video = document.getElementById(id), canvas = document.createElement("canvas");
   canvas.width = blocks; canvas.height = 1;
@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace, peers: int) -> None:
         f"| {spent / seconds:.2f} | {first:.0f}, {last:.0f} |"
     )
     print(
-        f"  {len(waits)} latencies of frames of {options.style} in {seconds:.0f} s, stopped in {ending:.2f} s; "
+        f"  {len(waits)} frames of {options.style} read in {seconds:.0f} s, stopped in {ending:.2f} s; "
         f"load {os.getloadavg()[0]:.1f}",
         file=sys.stderr,
     )

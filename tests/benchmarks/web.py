@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace, peers: int) -> None:
         f"| {spent / seconds:.2f} | {first:.0f}, {last:.0f} |"
     )
     print(
-        f"  {len(waits)} frames of {options.style} read in {seconds:.0f} s, stopped in {ending:.2f} s; "
+        f"  {len(waits)} frames of {options.style} in {seconds:.0f} s, stopped in {ending:.2f} s; "
         f"load {os.getloadavg()[0]:.1f}",
         file=sys.stderr,
     )

@@ -49,6 +49,7 @@ def test_there_are_styles_enough() -> None:
     assert {"fast", "balanced", "fine"} in tiers.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STYLES)
 def test_a_style_holds_its_bars(name: str, data: Data) -> None:
     style = find_style(name)
@@ -78,6 +79,7 @@ def test_a_style_is_whole_small_and_credited(name: str) -> None:
     assert card.measured["int8_psnr_db"] >= MIN_INT8_PSNR_DB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANY)
 def test_a_style_of_any_painting_holds_its_bars(name: str, data: Data) -> None:
     style = find_style(name)

@@ -44,6 +44,7 @@ def optimise(content: Path, style: Path, target: Path, features: Path) -> None:
     assert cli.run([*command, "--steps", "60", "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_a_deserts_look_on_a_snowy_mountain(script: ModuleType, data: Data, tmp_path: Path) -> None:
     snow = small(script.mountain(), tmp_path / "mountain.png")
     sand = small(script.desert(), tmp_path / "desert.png")

@@ -127,7 +127,7 @@ def test_no_picture_waits_for_the_garbage_collector(
     finally:
         gc.enable()
     assert result.report.frames == 50
-    assert waiting < 5
+    assert waiting < 12  # of 50
 
 
 @pytest.mark.slow

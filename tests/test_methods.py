@@ -139,6 +139,7 @@ def test_a_run_brings_photos_back_and_styles_closer(arbitrary: ArbitraryConfig) 
         assert after < factor * before, name
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_style_that_paints_like_any_painting(
     arbitrary: ArbitraryConfig, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +182,7 @@ def flags(config: Any, folder: Path) -> list[str]:
 # --- adversarial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["lsgan", "nonsaturating"])
 def test_a_discriminator_learns_to_tell_and_a_painter_to_fool(loss: str) -> None:
     torch.manual_seed(0)
@@ -206,6 +208,7 @@ def test_a_discriminator_learns_to_tell_and_a_painter_to_fool(loss: str) -> None
     assert judge(real).shape == (4, 1, 8, 8)
 
 
+@pytest.mark.slow
 def test_the_discriminator_separates_before_and_the_generator_closes_in(
     adversarial: AdversarialConfig,
 ) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from ._threads import Worker
 from .batch import BatchReport, BatchSettings, Outcome, will_skip
 from .errors import EngineError, StylizeError
 from .folders import Job
@@ -74,12 +75,13 @@ def run_dealt(
         for device in devices:
             device.start()
         for device in devices:
-            while device.is_alive():  # a signal may have come to another thread than this one
-                device.join(_LOOK_S)
+            while not device.over.wait(_LOOK_S):
+                pass  # a signal may have come to another thread than this one
     except KeyboardInterrupt:
         stop.set()
         for device in devices:
-            device.join()
+            if device.ident is not None:  # the interrupt may have come before all had begun
+                device.join()
         raise KeyboardInterrupt("; ".join(table.kept)) from None
     if table.broken is not None:
         raise table.broken
@@ -89,7 +91,7 @@ def run_dealt(
             on_end(outcome)
 
 
-class _Device(threading.Thread):
+class _Device(Worker):
     """One device at its work."""
 
     def __init__(
@@ -109,7 +111,7 @@ class _Device(threading.Thread):
         self._on_end, self._say = on_end, say
         self._failures = 0
 
-    def run(self) -> None:
+    def work(self) -> None:
         """Take jobs until there are none, or the device is broken."""
         going = True
         while going and (outcome := self._next()):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from ._threads import Worker
 from .channel import Aborted, Channel
 from .errors import StylizeError
 from .frame import Frame, SidePacket
@@ -50,7 +51,7 @@ class Branch:
         """
         self._painter, self._sink = painter, sink
         self._painted: Channel[Frame | _SharedPacket] | None = None
-        self._writer = threading.Thread(target=self._write_all, name="stylize-write")
+        self._writer = Worker(target=self._write_all, name="stylize-write")
         self._ended = False
 
     @property
@@ -145,7 +146,7 @@ class FanPipeline:
         self._capacity = 1 if self._large else CAPACITY
         self._source, self._branches = source, branches
         self._read: Channel[Frame | SidePacket] = Channel(self._capacity)
-        self._reader = threading.Thread(target=self._read_all, name="stylize-read")
+        self._reader = Worker(target=self._read_all, name="stylize-read")
         self._reading_error: BaseException | None = None
 
     def run(self, on_frame: Callable[[Report], None] | None = None) -> None:

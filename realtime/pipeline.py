@@ -1,11 +1,11 @@
 """Runs a source through a stylizer into a sink on three threads, and ends them whatever happens."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from ._threads import Worker
 from .channel import Aborted, Channel
 from .frame import Frame, SidePacket
 from .sinks import LARGE_PIXELS, Sink
@@ -68,8 +68,8 @@ class Pipeline:
         self._source, self._painter, self._sink = source, painter, sink
         self._read: Channel[Item] = Channel(capacity)
         self._painted: Channel[Item] = Channel(capacity)
-        self._reader = threading.Thread(target=self._run_reader, name="stylize-read")
-        self._writer = threading.Thread(target=self._run_writer, name="stylize-write")
+        self._reader = Worker(target=self._run_reader, name="stylize-read")
+        self._writer = Worker(target=self._run_writer, name="stylize-write")
         self._reading_error: BaseException | None = None
         self._writing_error: BaseException | None = None
 

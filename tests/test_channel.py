@@ -1,5 +1,7 @@
 """The hand-off between threads: order, conservation, draining, and waking both sides."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stylize_video.realtime._threads import Worker
 from stylize_video.realtime.channel import Aborted, Channel
 
 
@@ -101,3 +104,20 @@ def test_nothing_can_be_put_after_close() -> None:
 def test_a_channel_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity must be at least 1, not 0"):
         Channel(0)
+
+
+def test_a_worker_can_be_waited_for_again_after_an_interrupt() -> None:
+    """Python's own threads count as ended once an exception has broken a join off."""
+    gate = threading.Event()
+    worker = Worker(target=gate.wait, args=(30,))
+    worker.start()
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.join()
+    timer.join()
+    worker.join(0.05)
+    assert worker.is_alive()
+    gate.set()
+    worker.join()
+    assert not worker.is_alive()

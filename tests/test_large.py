@@ -130,6 +130,14 @@ def test_no_picture_waits_for_the_garbage_collector(
     assert waiting < 12  # of 50
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it never was another's")
+def test_peak_memory_is_that_of_this_program_alone() -> None:
+    held = np.ones(60_000_000)  # 480 MB, by the program that starts another
+    program = "from stylize_video.realtime.metrics import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert 10 < float(done.stdout) < held.nbytes / 1e6
+
+
 @pytest.mark.slow
 def test_4k_is_painted_below_a_gigabyte_and_a_half(tmp_path: Path, styles: list[str]) -> None:
     clip = write_video(tmp_path / "a.mp4", 8, (3840, 2160), Fraction(25))

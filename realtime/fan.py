@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from ._reading import Reader
 from ._threads import Worker
 from .channel import Aborted, Channel
 from .errors import StylizeError
 from .frame import Frame, SidePacket
-from .pipeline import CAPACITY, Painter, Report
-from .sinks import LARGE_PIXELS, Sink
+from .pipeline import Painter, Report
+from .sinks import Sink
 from .sources import Source
 
 
@@ -141,13 +142,8 @@ class FanPipeline:
     """
 
     def __init__(self, source: Source, branches: Sequence[Branch]) -> None:
-        info = source.info
-        self._large = info.width * info.height >= LARGE_PIXELS
-        self._capacity = 1 if self._large else CAPACITY
-        self._source, self._branches = source, branches
-        self._read: Channel[Frame | SidePacket] = Channel(self._capacity)
-        self._reader = Worker(target=self._read_all, name="stylize-read")
-        self._reading_error: BaseException | None = None
+        self._branches = branches
+        self._reader = Reader(source)
 
     def run(self, on_frame: Callable[[Report], None] | None = None) -> None:
         """Paint everything; `on_frame` is called after each frame, with the report of a branch.
@@ -159,23 +155,23 @@ class FanPipeline:
         begun, begun_cpu = time.perf_counter(), time.process_time()
         self._reader.start()
         for branch in self._branches:
-            branch.start(self._capacity)
+            branch.start(self._reader.capacity)
         whole = False
         try:
             self._paint_all(on_frame, begun)
-            whole = self._reading_error is None
+            whole = self._reader.error is None
         finally:
             self._end(whole=whole)
             seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
             for branch in self._branches:
                 branch.report.seconds = seconds
                 branch.report.cpu_seconds = cpu / len(self._branches)
-        for error in (self._reading_error, *(branch.error for branch in self._branches)):
+        for error in (self._reader.error, *(branch.error for branch in self._branches)):
             if error is not None and not isinstance(error, StylizeError):
                 raise error
 
     def _paint_all(self, on_frame: Callable[[Report], None] | None, begun: float) -> None:
-        for item in self._read:
+        for item in self._reader.read:
             shared = item if isinstance(item, Frame) else _SharedPacket(item)
             going = [branch for branch in self._branches if branch.going]
             for branch in going:
@@ -192,23 +188,10 @@ class FanPipeline:
 
     def _end(self, *, whole: bool) -> None:
         """End the reader, then every branch, whatever happens to those before it."""
-        self._read.abort()
+        self._reader.read.abort()
         self._reader.join()
         with ExitStack() as stack:
             for branch in self._branches:
                 if branch.going and not whole and branch.error is None:
-                    branch.error = self._reading_error
+                    branch.error = self._reader.error
                 stack.callback(branch.end, whole=whole)
-
-    def _read_all(self) -> None:
-        try:
-            for item in self._source:
-                self._read.put(item)
-                if self._large:
-                    del item
-                    self._read.wait_for_room()
-        except Aborted:
-            return
-        except BaseException as error:  # noqa: BLE001 - raised again, or told, by the caller's thread
-            self._reading_error = error
-        self._read.close()

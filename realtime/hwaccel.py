@@ -130,9 +130,8 @@ class HardwareRequest:
         for accelerator in self._wanted():
             choice = replace(read, hardware=accelerator.decoder)
             why = accelerator.why_no_decoder()
-            if why is None:
-                why = self.prober.why_not_decode(file, choice)
-                failures += [f"{accelerator.name}: {why}"] if why else []
+            if why is None and (why := self.prober.why_not_decode(file, choice)):
+                failures.append(f"{accelerator.name}: {why}")
             if why is None:
                 return choice, f"decoded by {accelerator.name}"
             if self.name != "auto":
@@ -164,9 +163,8 @@ class HardwareRequest:
             never = False
             choice = writing_by(accelerator, name, write)
             why = accelerator.why_no_encoder(name)
-            if why is None:
-                why = self.prober.why_not_encode(info, choice)
-                failures += [f"{name}: {why}"] if why else []
+            if why is None and (why := self.prober.why_not_encode(info, choice)):
+                failures.append(f"{name}: {why}")
             if why is None:
                 return choice, f"encoded by {name}"
             if self.name != "auto":

@@ -3,16 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
+from ._reading import Reader
 from ._threads import Worker
 from .channel import Aborted, Channel
 from .frame import Frame, SidePacket
-from .sinks import LARGE_PIXELS, Sink
+from .sinks import Sink
 from .sources import Source
-
-CAPACITY: Final = 3
-Item = Frame | SidePacket
 
 
 class Painter(Protocol):
@@ -61,16 +59,10 @@ class Pipeline:
         self, source: Source, painter: Painter, sink: Sink, capacity: int | None = None
     ) -> None:
         self.report = Report()
-        info = source.info
-        self._large = info.width * info.height >= LARGE_PIXELS
-        if capacity is None:
-            capacity = 1 if self._large else CAPACITY
-        self._source, self._painter, self._sink = source, painter, sink
-        self._read: Channel[Item] = Channel(capacity)
-        self._painted: Channel[Item] = Channel(capacity)
-        self._reader = Worker(target=self._run_reader, name="stylize-read")
+        self._painter, self._sink = painter, sink
+        self._reader = Reader(source, capacity)
+        self._painted: Channel[Frame | SidePacket] = Channel(self._reader.capacity)
         self._writer = Worker(target=self._run_writer, name="stylize-write")
-        self._reading_error: BaseException | None = None
         self._writing_error: BaseException | None = None
 
     def run(self, on_frame: Callable[[Report], None] | None = None) -> Report:
@@ -88,21 +80,21 @@ class Pipeline:
         try:
             self._paint_all(on_frame, begun)
             self._drain()
-            whole = self._reading_error is None and self._writing_error is None
+            whole = self._reader.error is None and self._writing_error is None
         finally:
             try:
                 self._end(whole=whole)
             finally:
                 self.report.seconds = time.perf_counter() - begun
                 self.report.cpu_seconds = time.process_time() - begun_cpu
-        error = self._writing_error or self._reading_error
+        error = self._writing_error or self._reader.error
         if error is not None:
             raise error
         return self.report
 
     def _paint_all(self, on_frame: Callable[[Report], None] | None, begun: float) -> None:
         try:
-            for item in self._read:
+            for item in self._reader.read:
                 if isinstance(item, Frame):
                     self._pass_on(self._painter.push(item), on_frame, begun)
                 else:
@@ -128,7 +120,7 @@ class Pipeline:
 
     def _end(self, *, whole: bool) -> None:
         """Stop both threads, then make the output whole or keep what there is."""
-        self._read.abort()
+        self._reader.read.abort()
         if self._writer.is_alive():
             self._painted.close()
         self._reader.join()
@@ -139,19 +131,6 @@ class Pipeline:
         else:
             self.report.output = self._sink.abandon()
 
-    def _run_reader(self) -> None:
-        try:
-            for item in self._source:
-                self._read.put(item)
-                if self._large:
-                    del item
-                    self._read.wait_for_room()
-        except Aborted:
-            return
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._reading_error = error
-        self._read.close()
-
     def _run_writer(self) -> None:
         try:
             for item in self._painted:
@@ -160,5 +139,5 @@ class Pipeline:
             return
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._writing_error = error
-            self._read.abort()
+            self._reader.read.abort()
             self._painted.abort()

@@ -62,6 +62,41 @@ def write_video(
     return path
 
 
+def write_film(
+    path: Path,
+    frames: int,
+    size: tuple[int, int],
+    draw: Callable[[int], NDArray[np.uint8]],
+    seed: int = 3,
+    keyframes: int = 30,
+) -> Path:
+    """A film with sound, at a rate that wanders, a keyframe at least every so many frames."""
+    ticks = np.random.default_rng(seed).integers(2000, 5200, frames).cumsum()
+    return write_video(
+        path,
+        frames,
+        size,
+        Fraction(25),
+        times=[int(t) for t in ticks],
+        time_base=Fraction(1, 90000),
+        audio=True,
+        draw=draw,
+        options={"preset": "ultrafast", "bf": "2", "g": str(keyframes)},
+    )
+
+
+def rolling(cut: int, size: tuple[int, int] = (128, 96)) -> Callable[[int], NDArray[np.uint8]]:
+    """Two scenes of coloured squares that move, one before the frame `cut`, one from it on."""
+    width, height = size
+    scenes = np.random.default_rng(3).integers(0, 256, (2, height // 8, width // 8, 3))
+
+    def draw(index: int) -> NDArray[np.uint8]:
+        picture = scenes[index // cut].astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        return np.ascontiguousarray(np.roll(picture, (index // 2, index), (0, 1)))
+
+    return draw
+
+
 def load_script(path: Path) -> ModuleType:
     """A script as a module, without running its main()."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -94,6 +129,14 @@ def packets(path: Path, kind: str, index: int = 0) -> list[tuple[Fraction, int, 
             for p in container.demux(stream)
             if p.size
         ]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Frames, times, pixels and every packet of sound are equal."""
+    assert frame_times(one) == frame_times(other)
+    for a, b in zip(read_video(one), read_video(other), strict=True):
+        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
+    assert packets(one, "audio") == packets(other, "audio")
 
 
 def identity_model() -> bytes:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media import frame_times, packets, read_video, write_video
+from doubles import Negative, interrupt_at
+from media import assert_same, frame_times, read_video, write_film
 
 from stylize_video.realtime import _film as film_module
 from stylize_video.realtime._crew import Event, Lost, Ready, Skills, Told
@@ -31,11 +32,10 @@ from stylize_video.realtime.errors import (
     SourceOpenError,
 )
 from stylize_video.realtime.folders import Job
-from stylize_video.realtime.frame import Frame, Pixels, VideoInfo
+from stylize_video.realtime.frame import Frame, Pixels
 from stylize_video.realtime.journal import journal_folder
 from stylize_video.realtime.knobs import Knobs
 from stylize_video.realtime.masks import BrightnessMask, MovementMask
-from stylize_video.realtime.pipeline import Report
 from stylize_video.realtime.segments import SegmentSettings
 from stylize_video.realtime.sinks._containers import EncodeOptions
 from stylize_video.realtime.sources import Source
@@ -59,34 +59,13 @@ CUTS = (0, 11, 26, 29, 52, 68)
 FRAMES = 80
 
 
-class Soft:
-    """An engine double: blurred negatives, which the temporal stages have much to do with."""
+class Soft(Negative):
+    """Blurred negatives, which the temporal stages have much to do with."""
 
-    description = "double"
-
-    def __init__(self, act: Callable[[int], None] | None = None) -> None:
-        self.notices: list[str] = []
-        self.painted = 0
-        self._act = act
-
-    def paint(self, pixels: Pixels) -> Pixels:
-        self.painted += 1
-        if self._act:
-            self._act(self.painted)
+    def look(self, pixels: Pixels) -> Pixels:
         wide = pixels.astype(np.uint16)
         near = wide + np.roll(wide, 3, 1) + np.roll(wide, 2, 0) + np.roll(wide, -2, 1)
         return (255 - near // 4).astype(np.uint8)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class Negative(Soft):
-    """Another."""
-
-    def paint(self, pixels: Pixels) -> Pixels:
-        self.painted += 1
-        return 255 - pixels
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +73,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds with sound and five cuts, noise over it, at a rate that wanders."""
     random = np.random.default_rng(5)
     scenes = random.integers(20, 230, (len(CUTS), 8, 12, 3)).astype(np.int16)
-    times = np.cumsum(random.integers(2000, 5200, FRAMES))
 
     def draw(index: int) -> Pixels:
         scene = scenes[sum(index >= cut for cut in CUTS) - 1].repeat(8, 0).repeat(8, 1)
@@ -102,17 +80,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = np.random.default_rng(index).integers(-6, 7, scene.shape)
         return np.clip(scene + noise, 0, 255).astype(np.uint8)
 
-    return write_video(
-        tmp_path_factory.mktemp("film") / "film.mkv",
-        FRAMES,
-        (96, 64),
-        Fraction(25),
-        times=[int(t) for t in times],
-        time_base=Fraction(1, 90000),
-        audio=True,
-        draw=draw,
-        options={"preset": "ultrafast", "bf": "2", "g": "40"},
-    )
+    path = tmp_path_factory.mktemp("film") / "film.mkv"
+    return write_film(path, FRAMES, (96, 64), draw, seed=5, keyframes=40)
 
 
 class Hands:
@@ -175,21 +144,6 @@ def settings_of(**changes: Any) -> VideoSettings:
     return replace(VideoSettings(threads=1, write=LOSSLESS, segments=A_PIECE), **changes)
 
 
-class Interrupt:
-    """A watcher that interrupts, as by Ctrl-C, once so many frames are there."""
-
-    def __init__(self, frames: int) -> None:
-        self._frames = frames
-
-    def begin(self, info: VideoInfo, output: str) -> None:
-        """Nothing to say."""
-
-    def frame(self, report: Report) -> None:
-        """Interrupt when it is time."""
-        if report.frames - report.resumed >= self._frames:
-            raise KeyboardInterrupt
-
-
 @contextmanager
 def cluster_of(settings: VideoSettings, jobs: Any = (), **crew: Any) -> Iterator[Any]:
     hands = Hands(settings, **crew)
@@ -206,20 +160,12 @@ def spread(
 ) -> Result:  # fmt: skip
     """Paint by workers in this process."""
     with cluster_of(settings_of(**changes), **(crew or {})) as (cluster, _):
-        return cluster.paint(Job(str(source), str(target)), Interrupt(stop) if stop else None)
+        return cluster.paint(Job(str(source), str(target)), interrupt_at(stop) if stop else None)
 
 
 def alone(source: Path, target: Path, **changes: Any) -> Result:
     settings = settings_of(segments=None, **changes)
     return paint_video(str(source), str(target), Soft(), settings)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Frames, times, pixels and every packet of sound are equal."""
-    assert frame_times(one) == frame_times(other)
-    for a, b in zip(read_video(one), read_video(other), strict=True):
-        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
-    assert packets(one, "audio") == packets(other, "audio")
 
 
 TIERS = [("off", 1), ("fast", 1), ("quality", 1), ("best", 1), ("fast", 3), ("quality", "auto")]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import frame_times, packets, read_video, write_video
+from media import assert_same, write_video
 
 from stylize_video.realtime import cli
 from stylize_video.realtime.journal import journal_folder
@@ -130,14 +130,6 @@ def head() -> Iterator[tuple[str, str]]:
                 except ProcessLookupError:
                     continue
             process.wait(PATIENCE_S)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Frames, times, pixels and every packet of sound are equal."""
-    assert frame_times(one) == frame_times(other)
-    for a, b in zip(read_video(one), read_video(other), strict=True):
-        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
-    assert packets(one, "audio") == packets(other, "audio")
 
 
 def test_stopped_and_gone_on_with_on_one_machine(

@@ -17,7 +17,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from media import frame_times, packets, read_video, write_video
+from doubles import Negative, interrupt_at
+from media import assert_same, frame_times, packets, read_video, rolling, write_film, write_video
 
 from stylize_video.realtime import FileSource, cli
 from stylize_video.realtime import segments as segments_module
@@ -30,9 +31,8 @@ from stylize_video.realtime.errors import (
     SinkWriteError,
     SourceReadError,
 )
-from stylize_video.realtime.frame import Frame, Pixels, VideoInfo
+from stylize_video.realtime.frame import Frame, Pixels
 from stylize_video.realtime.journal import journal_folder, open_journal
-from stylize_video.realtime.pipeline import Report
 from stylize_video.realtime.segments import SegmentSettings
 from stylize_video.realtime.sinks._containers import EncodeOptions
 from stylize_video.realtime.sources import Mark, digest_of
@@ -44,80 +44,19 @@ LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0", threads=1, overwrite=True
 ONE_SECOND = SegmentSettings(seconds=Fraction(1), always=True)
 
 
-class Negative:
-    """An engine double: the negative of each frame; may act on a certain one."""
-
-    description = "double"
-
-    def __init__(self, act: Callable[[int], None] | None = None) -> None:
-        self.notices: list[str] = []
-        self.painted = 0
-        self._act = act
-
-    def paint(self, pixels: Pixels) -> Pixels:
-        self.painted += 1
-        if self._act:
-            self._act(self.painted)
-        return 255 - pixels
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds with sound, a cut in the middle, at a rate that wanders."""
-    random = np.random.default_rng(3)
-    scenes = random.integers(0, 256, (2, 12, 16, 3)).astype(np.uint8)
-    times = np.cumsum(random.integers(2000, 5200, 100))
     path = tmp_path_factory.mktemp("film") / "film.mkv"
-
-    def draw(index: int) -> Pixels:
-        picture = scenes[index // 55].repeat(8, 0).repeat(8, 1)
-        return np.ascontiguousarray(np.roll(picture, (index // 2, index), (0, 1)))
-
-    return write_video(
-        path,
-        100,
-        (128, 96),
-        Fraction(25),
-        times=[int(t) for t in times],
-        time_base=Fraction(1, 90000),
-        audio=True,
-        draw=draw,
-        options={"preset": "ultrafast", "bf": "2", "g": "30"},
-    )
-
-
-class Interrupt:
-    """A watcher that interrupts, as by Ctrl-C, after some frames of a run."""
-
-    def __init__(self, frames: int) -> None:
-        self._frames = frames
-
-    def begin(self, info: VideoInfo, output: str) -> None:
-        """Nothing to say."""
-
-    def frame(self, report: Report) -> None:
-        """Interrupt when it is time."""
-        if report.frames - report.resumed == self._frames:
-            raise KeyboardInterrupt
+    return write_film(path, 100, (128, 96), rolling(55))
 
 
 def paint(
     source: Path, target: Path, engine: Any = None, stop: int | None = None, **changes: Any
 ) -> Result:
     settings = replace(VideoSettings(threads=1, write=LOSSLESS, segments=ONE_SECOND), **changes)
-    watcher = Interrupt(stop) if stop else None
+    watcher = interrupt_at(stop) if stop else None
     return paint_video(str(source), str(target), engine or Negative(), settings, watcher)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Frames, times, pixels and every packet beside the picture are equal."""
-    assert frame_times(one) == frame_times(other)
-    for a, b in zip(read_video(one), read_video(other), strict=True):
-        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
-    assert packets(one, "audio") == packets(other, "audio")
 
 
 # --- joined equals painted at once

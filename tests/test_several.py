@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media import frame_times, identity_model, model_bytes, packets, read_video, write_video
+from doubles import Negative, interrupt_at
+from media import (
+    assert_same,
+    identity_model,
+    model_bytes,
+    read_video,
+    rolling,
+    write_film,
+)
 from onnx import TensorProto, helper
 
 from stylize_video.realtime import FileSource, MemorySink, Stylizer, SyntheticSource, cli
@@ -29,7 +37,6 @@ from stylize_video.realtime.fan import Branch, FanPipeline
 from stylize_video.realtime.flow import DisFlow, Flow, Grey
 from stylize_video.realtime.frame import Frame, Pixels, SidePacket, VideoInfo
 from stylize_video.realtime.journal import journal_folder
-from stylize_video.realtime.pipeline import Report
 from stylize_video.realtime.segments import SegmentSettings
 from stylize_video.realtime.several import Rendition, paint_renditions
 from stylize_video.realtime.sinks._containers import EncodeOptions
@@ -42,43 +49,15 @@ LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0", threads=1, overwrite=True
 SETTINGS = VideoSettings(threads=1, write=LOSSLESS)
 
 
-class Shifted:
-    """An engine double: every level moved by some; may act on a certain frame."""
+class Shifted(Negative):
+    """Every level moved by some."""
 
-    description = "double"
+    def __init__(self, by: int, act: Callable[[int], None] | None = None) -> None:
+        super().__init__(act)
+        self._by = by
 
-    def __init__(self, by: int, act: Callable[[int], None] = lambda _: None) -> None:
-        self.notices: list[str] = []
-        self._by, self._act, self.painted = by, act, 0
-
-    def paint(self, pixels: Pixels) -> Pixels:
-        self.painted += 1
-        self._act(self.painted)
+    def look(self, pixels: Pixels) -> Pixels:
         return pixels + np.uint8(self._by)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class Watcher:
-    """Acts after a frame."""
-
-    def __init__(self, act: Callable[[Report], None]) -> None:
-        self._act = act
-
-    def begin(self, info: VideoInfo, output: str) -> None:
-        """Nothing to say."""
-
-    def frame(self, report: Report) -> None:
-        self._act(report)
-
-
-def interrupt_at(frames: int) -> Watcher:
-    def act(report: Report) -> None:
-        if report.frames - report.resumed >= frames:
-            raise KeyboardInterrupt
-
-    return Watcher(act)
 
 
 def raising(frame: int, error: Exception) -> Callable[[int], None]:
@@ -96,14 +75,6 @@ def renditions(
         Rendition(name, str(folder / f"{name}.mkv"), engine, settings)
         for name, engine in engines.items()
     ]
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Frames, times, pixels and every packet beside the picture are equal."""
-    assert frame_times(one) == frame_times(other)
-    for a, b in zip(read_video(one), read_video(other), strict=True):
-        assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
-    assert packets(one, "audio") == packets(other, "audio")
 
 
 @pytest.fixture(scope="module")
@@ -136,26 +107,8 @@ def stylize() -> Run:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds with sound, a cut, and a rate that wanders."""
-    random = np.random.default_rng(3)
-    scenes = random.integers(0, 256, (2, 12, 16, 3)).astype(np.uint8)
-    times = np.cumsum(random.integers(2000, 5200, 75))
     path = tmp_path_factory.mktemp("film") / "film.mkv"
-
-    def draw(index: int) -> Pixels:
-        picture = scenes[index // 40].repeat(8, 0).repeat(8, 1)
-        return np.ascontiguousarray(np.roll(picture, (index // 2, index), (0, 1)))
-
-    return write_video(
-        path,
-        75,
-        (128, 96),
-        Fraction(25),
-        times=[int(t) for t in times],
-        time_base=Fraction(1, 90000),
-        audio=True,
-        draw=draw,
-        options={"preset": "ultrafast", "bf": "2", "g": "30"},
-    )
+    return write_film(path, 75, (128, 96), rolling(40))
 
 
 def names(styles: list[Path]) -> str:

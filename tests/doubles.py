@@ -1,0 +1,54 @@
+"""Stand-ins for networks, and for who watches a run."""
+
+from collections.abc import Callable
+
+from stylize_video.realtime.frame import Pixels, VideoInfo
+from stylize_video.realtime.pipeline import Report
+
+
+class Negative:
+    """An engine that paints the negative of each frame, counts, and may act on a certain one."""
+
+    description = "double"
+
+    def __init__(self, act: Callable[[int], None] | None = None) -> None:
+        self.notices: list[str] = []
+        self.painted = 0
+        self._act = act
+
+    def paint(self, pixels: Pixels) -> Pixels:
+        self.painted += 1
+        if self._act:
+            self._act(self.painted)
+        return self.look(pixels)
+
+    def look(self, pixels: Pixels) -> Pixels:
+        """What becomes of a frame."""
+        return 255 - pixels
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Watcher:
+    """Acts after a frame."""
+
+    def __init__(self, act: Callable[[Report], None]) -> None:
+        self._act = act
+
+    def begin(self, info: VideoInfo, output: str) -> None:
+        """Nothing to say."""
+
+    def frame(self, report: Report) -> None:
+        """Act."""
+        self._act(report)
+
+
+def interrupt_at(frames: int) -> Watcher:
+    """One that interrupts, as by Ctrl-C, once a run has painted so many frames."""
+
+    def act(report: Report) -> None:
+        if report.frames - report.resumed >= frames:
+            raise KeyboardInterrupt
+
+    return Watcher(act)

@@ -1,6 +1,7 @@
 """What every test shares: where the test data lies, small media, and no leaked threads."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -60,6 +61,15 @@ def no_leaked_threads() -> Iterator[None]:
     yield
     left = [t.name for t in set(threading.enumerate()) - before if t.name.startswith("stylize")]
     assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """No test may leave other handlers of signals: the next one's Ctrl-C would end all tests."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in both]
+    yield
+    assert [signal.getsignal(number) for number in both] == before
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """OpenVINO: the fastest 8-bit engine on x86 processors (optional extra ``openvino``)."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ class OpenVinoRunner:
     def __init__(self, content: bytes, precision: str, threads: int, name: str) -> None:
         openvino: Any = require("openvino", extra="openvino", purpose="--engine openvino")
         self._openvino, self._threads = openvino, threads
-        self._core = openvino.Core()
+        self._core = _core()
         try:
             self._model = self._core.read_model(content)
         except Exception as error:
@@ -66,6 +67,20 @@ class OpenVinoRunner:
             },
         )
         return compiled.create_infer_request()
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO itself, which stays until the process ends.
+
+    Its plugin gives the thread that first compiles a signal stack and takes it back when it goes.
+    Going on another thread, as networks do that are loaded here and closed there, it would leave
+    the first one a stack that is gone: the next Ctrl-C would end the process by a segmentation
+    fault (seen with OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _spec(port: Any) -> TensorSpec:

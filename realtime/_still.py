@@ -24,8 +24,9 @@ _NEWEST: Final = 0.15
 to frame, motion goes on.
 """
 _SHARE: Final = 0.05
-_FEATHER: Final = (2 * _TILE + 1, 2 * _TILE + 1)
-_ALL: Final = 1 - 0.5 / (2 * _TILE + 1) ** 2
+_FEATHER: Final = 13
+"""Pixels of the small picture over which a tile that rests goes over into one that does not."""
+_ALL: Final = 1 - 0.5 / _FEATHER**2
 _REST: Final = 12
 """Frames for which nothing must have moved: by then what is shown there has been averaged."""
 
@@ -85,7 +86,7 @@ class Still:
         resting = self._rests >= _REST
         if not resting.any():
             return None
-        soft = cv2.blur(_by_pixel(resting, smooth.shape), _FEATHER)
+        soft = cv2.blur(_by_pixel(resting, smooth.shape), (_FEATHER, _FEATHER))
         # sums of whole numbers, which rounding must not keep from being all of them
         return np.asarray(np.where(soft > _ALL, 1, soft), np.float32)
 

@@ -30,6 +30,6 @@ class Worker(threading.Thread):
         super().run()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, `timeout` seconds at most."""
-        if self.ident is None or self.over.wait(timeout):
+        """Wait until it has ended, `timeout` seconds at most; one that never began has."""
+        if self.ident is not None and self.over.wait(timeout):
             super().join(timeout)

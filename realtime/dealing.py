@@ -80,8 +80,7 @@ def run_dealt(
     except KeyboardInterrupt:
         stop.set()
         for device in devices:
-            if device.ident is not None:  # the interrupt may have come before all had begun
-                device.join()
+            device.join()
         raise KeyboardInterrupt("; ".join(table.kept)) from None
     if table.broken is not None:
         raise table.broken

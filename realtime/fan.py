@@ -102,6 +102,8 @@ class Branch:
 
     def end(self, *, whole: bool) -> None:
         """Let what was painted be written, then make the output whole or keep what there is."""
+        if self._painted is None:
+            self.discard()
         if self._ended:
             return
         self._ended = True
@@ -153,11 +155,11 @@ class FanPipeline:
         each keeps what it has.
         """
         begun, begun_cpu = time.perf_counter(), time.process_time()
-        self._reader.start()
-        for branch in self._branches:
-            branch.start(self._reader.capacity)
         whole = False
         try:
+            self._reader.start()
+            for branch in self._branches:
+                branch.start(self._reader.capacity)
             self._paint_all(on_frame, begun)
             whole = self._reader.error is None
         finally:

@@ -74,10 +74,10 @@ class Pipeline:
         first.
         """
         begun, begun_cpu = time.perf_counter(), time.process_time()
-        self._reader.start()
-        self._writer.start()
         whole = False
         try:
+            self._reader.start()
+            self._writer.start()
             self._paint_all(on_frame, begun)
             self._drain()
             whole = self._reader.error is None and self._writing_error is None

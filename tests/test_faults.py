@@ -22,7 +22,9 @@ from stylize_video.realtime import (
     SyntheticSource,
 )
 from stylize_video.realtime import video as video_job
+from stylize_video.realtime._threads import Worker
 from stylize_video.realtime.errors import InferenceError, SinkWriteError, SourceReadError
+from stylize_video.realtime.fan import Branch, FanPipeline
 from stylize_video.realtime.frame import Extras, Pixels, SidePacket
 from stylize_video.realtime.sinks._containers import Container, EncodeOptions
 from stylize_video.realtime.video import VideoSettings, paint_video
@@ -283,3 +285,26 @@ def test_every_error_of_ours_is_caught_by_its_base() -> None:
     assert all(issubclass(kind, StylizeError) for kind in kinds)
     assert str(errors.SourceOpenError("in words")) == "in words"
     assert str(errors.StyleNotFound("in words")) == "in words"
+
+
+@pytest.mark.parametrize(
+    ("fan", "begun"), [(False, 0), (False, 1), (True, 0), (True, 1), (True, 2)]
+)
+def test_an_interrupt_while_threads_begin_leaves_none(
+    fan: bool, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, calls = Worker.start, iter(range(10))
+
+    def interrupted(worker: Worker) -> None:
+        if next(calls) == begun:
+            raise KeyboardInterrupt
+        start(worker)
+
+    monkeypatch.setattr(Worker, "start", interrupted)
+    source, sinks = SyntheticSource(64, 48, 30), [MemorySink(), MemorySink()]
+    painters = [Stylizer(Engine()), Stylizer(Engine())]
+    branches = [Branch(p, s) for p, s in zip(painters, sinks, strict=True)]
+    pipeline = FanPipeline(source, branches) if fan else Pipeline(source, painters[0], sinks[0])
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run()
+    assert not any(sink.finished for sink in sinks)

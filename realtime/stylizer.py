@@ -57,7 +57,6 @@ class Stylizer:
         show: Callable[[Frame], Frame] | None = None,
     ) -> None:
         self._engine, self._temporal, self._show = engine, temporal, show
-        self._alpha = engine.alpha if isinstance(engine, AnyPaintingEngine) else 1.0
 
     def push(self, frame: Frame) -> Iterable[Frame]:
         """Take a frame; the painted frames that are ready, which lag behind where the stage looks
@@ -90,9 +89,7 @@ class Stylizer:
         """
         if not isinstance(self._engine, AnyPaintingEngine):
             return strength
-        alpha = self._alpha * strength
-        if self._engine.alpha != alpha:
-            self._engine.alpha = alpha
+        self._engine.strength = strength
         # its photo is not quite the photo: the last of the way is laid over
         return min(1.0, strength / _BY_CODE)
 

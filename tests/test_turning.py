@@ -136,8 +136,15 @@ def test_strength_of_any_painting_is_that_of_its_code(tmp_path: Path) -> None:
     engine = load_engine(find_style("any"), EngineRequest(engine="cpu", paintings=paintings))
     stylizer = Stylizer(engine)
     assert stylizer.strengthen(1.0) == 1.0
+    full = engine.paint(painting)
     assert stylizer.strengthen(0.5) == 1.0
-    assert engine.alpha == 0.5  # type: ignore[attr-defined]
+    half = engine.paint(painting)
+    assert np.abs(full.astype(int) - half).mean() > 2
+    of_the_next_file = Stylizer(engine)
+    assert of_the_next_file.strengthen(0.5) == 1.0
+    assert np.array_equal(engine.paint(painting), half)
+    assert of_the_next_file.strengthen(1.0) == 1.0
+    assert np.array_equal(engine.paint(painting), full)
     assert stylizer.strengthen(0.1) == pytest.approx(0.4)
     assert stylizer.strengthen(0.0) == 0.0
     stylizer.close()

@@ -68,7 +68,7 @@ class AnyPaintingEngine:
         self._network, self._encode = network, encode
         self._codes: list[NDArray[np.float32]] = []
         self._weights: list[float] = []
-        self._alpha = 1.0
+        self._alpha = self._strength = 1.0
         self._extra: Mapping[str, NDArray[Any]] | None = None
 
     def fork(self) -> Self:
@@ -103,6 +103,19 @@ class AnyPaintingEngine:
             )
         self._alpha = value
         self._tell()
+
+    @property
+    def strength(self) -> float:
+        """What `alpha` is multiplied with, 0..1: a knob turned from frame to frame, which leaves
+        what was asked for as it is.
+        """
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        if value != self._strength:
+            self._strength = value
+            self._tell()
 
     def paint_like(self, paintings: Sequence[Painting]) -> None:
         """Learn what to paint like: runs the encoder, well under a second a painting."""
@@ -142,5 +155,5 @@ class AnyPaintingEngine:
         code: Any = sum(weight * code for code, weight in pairs)
         self._extra = {
             "code": np.asarray(code, np.float32),
-            "alpha": np.array([[self._alpha]], np.float32),
+            "alpha": np.array([[self._alpha * self._strength]], np.float32),
         }

@@ -11,7 +11,7 @@ import pytest
 from media import read_video, write_video
 from rich.console import Console
 
-from stylize_video.realtime import cli, find_style
+from stylize_video.realtime import _video_command, cli, find_style
 from stylize_video.realtime._console import ProgressBar
 from stylize_video.realtime.catalogue import Style
 from stylize_video.realtime.errors import SinkOpenError, SourceOpenError
@@ -194,13 +194,13 @@ def test_memory_stays_flat_over_many_inputs(
     for number in range(60):
         shutil.copy(small, folder / f"{number:02d}.mp4")
     pages: list[int] = []
-    run = cli.paint_video
+    paint = _video_command.paint_video
 
     def watched(*arguments: object) -> object:
         pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
-        return run(*arguments)  # type: ignore[arg-type]
+        return paint(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cli, "paint_video", watched)
+    monkeypatch.setattr(_video_command, "paint_video", watched)
     assert stylize(folder, tmp_path / "out", "--quiet") == 0
     grown = (pages[-1] - pages[20]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     assert grown < 20  # encoders and decoders of 39 inputs would be 300 MB

@@ -142,7 +142,11 @@ def _measure(engine: Any, width: int, height: int, options: argparse.Namespace) 
             engine,
             VideoSettings(
                 temporal=options.tier,
-                read=FileOptions(threads=decoding),
+                # the clip is ours, of the size that was asked for; decoders round sizes up
+                read=FileOptions(
+                    threads=decoding,
+                    max_pixels=max(FileOptions.max_pixels, 2 * width * height),
+                ),
                 write=EncodeOptions(threads=encoding),
             ),
         )

@@ -149,3 +149,14 @@ def test_4k_is_painted_below_a_gigabyte_and_a_half(tmp_path: Path, styles: list[
     (job,) = json.loads(done.stdout)["jobs"]
     assert job["frames"] == 8
     assert job["peak_memory_mb"] < 1500
+
+
+@pytest.mark.slow
+def test_the_bench_takes_any_size_that_is_asked_for(
+    identity: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", "--style", str(identity), "--engine", "cpu", "--frames", "1", "--json"]
+    assert cli.run([*command, "--sizes", "4112x4112"]) == 0  # more than files may have unasked
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["size"] == "4112x4112"
+    assert row["file_fps"] > 0

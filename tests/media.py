@@ -17,6 +17,20 @@ from stylize_video.realtime import SyntheticSource
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
+ODD_CLIPS = (
+    "interlaced_tff_mpeg2.ts",
+    "timestamps_jump_back_concat.ts",
+    "no_timestamps_raw_annexb.h264",
+    "duplicate_pts.mkv",
+    "real_mpeg4_xvid.avi",
+    "vfr_dropped_frames.mp4",
+    "audio_starts_late_1.2s.mp4",
+    "start_time_5000s.mkv",
+    "display_matrix_rotate90.mp4",
+    "resolution_changes_mid_stream.ts",
+)
+"""Test clips that are hard to take up midway."""
+
 
 def write_video(
     path: Path,
@@ -131,11 +145,16 @@ def packets(path: Path, kind: str, index: int = 0) -> list[tuple[Fraction, int, 
         ]
 
 
-def assert_same(one: Path, other: Path) -> None:
-    """Frames, times, pixels and every packet of sound are equal."""
+def assert_same_frames(one: Path, other: Path) -> None:
+    """Times and pixels of all frames are equal."""
     assert frame_times(one) == frame_times(other)
     for a, b in zip(read_video(one), read_video(other), strict=True):
         assert np.array_equal(a.to_ndarray(format="rgb24"), b.to_ndarray(format="rgb24"))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Frames, times, pixels and every packet of sound are equal."""
+    assert_same_frames(one, other)
     assert packets(one, "audio") == packets(other, "audio")
 
 

@@ -8,7 +8,7 @@ from .frame import Frame, SidePacket
 from .sinks import LARGE_PIXELS
 from .sources import Source
 
-CAPACITY: Final = 3
+_CAPACITY: Final = 3
 """Frames that may wait between two threads; of large ones, one."""
 
 
@@ -24,7 +24,7 @@ class Reader(Worker):
         self._source = source
         self._large = source.info.width * source.info.height >= LARGE_PIXELS
         if capacity is None:
-            capacity = 1 if self._large else CAPACITY
+            capacity = 1 if self._large else _CAPACITY
         self.capacity = capacity
         self.read: Channel[Frame | SidePacket] = Channel(self.capacity)
         self.error: BaseException | None = None

@@ -102,12 +102,12 @@ class Branch:
 
     def end(self, *, whole: bool) -> None:
         """Let what was painted be written, then make the output whole or keep what there is."""
-        if self._painted is None:
-            self.discard()
         if self._ended:
             return
+        if self._painted is None:
+            self.discard()
+            return
         self._ended = True
-        assert self._painted is not None
         self._painted.close()
         self._writer.join()
         if not whole or self.error is not None:

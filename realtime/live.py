@@ -4,7 +4,6 @@ Only the newest frame is ever painted; each outlet has a thread of its own and g
 painting. So nothing queues up, and an outlet that is slow or fails holds nobody else back.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from ._threads import Worker
 from .budget import Budget
 from .fader import Fader
 from .finish import labelled
@@ -114,7 +114,7 @@ class Live:
         Raises what the source or the network raise, and what the last outlet failed of where
         there is no screen; outlets are made whole first.
         """
-        reader = threading.Thread(target=self._read, name="stylize-capture")
+        reader = Worker(target=self._read, name="stylize-capture")
         begun = time.monotonic()
         try:
             self._outlets.start()
@@ -138,8 +138,7 @@ class Live:
         finally:
             self._source.stop()
             self._newest.close()
-            if reader.ident:
-                reader.join()
+            reader.join()
             self._outlets.end()
             self._studio.reset()
         if self._error:

@@ -80,7 +80,7 @@ def write_film(
     path: Path,
     frames: int,
     size: tuple[int, int],
-    draw: Callable[[int], NDArray[np.uint8]],
+    draw: Draw,
     seed: int = 3,
     keyframes: int = 30,
 ) -> Path:
@@ -99,13 +99,12 @@ def write_film(
     )
 
 
-def rolling(cut: int, size: tuple[int, int] = (128, 96)) -> Callable[[int], NDArray[np.uint8]]:
-    """Two scenes of coloured squares that move, one before the frame `cut`, one from it on."""
-    width, height = size
-    scenes = np.random.default_rng(3).integers(0, 256, (2, height // 8, width // 8, 3))
+def rolling(cut: int) -> Draw:
+    """Two scenes of 128x96 coloured squares that move: one before the frame `cut`, then another."""
+    scenes = np.random.default_rng(3).integers(0, 256, (2, 12, 16, 3)).astype(np.uint8)
 
     def draw(index: int) -> NDArray[np.uint8]:
-        picture = scenes[index // cut].astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        picture = scenes[index // cut].repeat(8, 0).repeat(8, 1)
         return np.ascontiguousarray(np.roll(picture, (index // 2, index), (0, 1)))
 
     return draw

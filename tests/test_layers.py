@@ -108,8 +108,8 @@ ALLOWED = {
         "studio": {"_state", "finish", "knobs", "masks"},
         "outlets": {"sound"},
         "live": {
-            "budget", "fader", "finish", "knobs", "metrics", "newest", "outlets", "sound",
-            "sources", "studio",
+            "_threads", "budget", "fader", "finish", "knobs", "metrics", "newest", "outlets",
+            "sound", "sources", "studio",
         },
         "_outlets": {"_options", "live", "outlets", "sinks", "sound", "sources", "video"},
         "_live_input": {"_options", "sources"},

@@ -21,8 +21,8 @@ class OpenVinoRunner:
 
     def __init__(self, content: bytes, precision: str, threads: int, name: str) -> None:
         openvino: Any = require("openvino", extra="openvino", purpose="--engine openvino")
-        self._openvino, self._threads = openvino, threads
-        self._core = _core()
+        self._threads = threads
+        self._core = _core(openvino)
         try:
             self._model = self._core.read_model(content)
         except Exception as error:
@@ -70,16 +70,14 @@ class OpenVinoRunner:
 
 
 @functools.cache
-def _core() -> Any:
-    """OpenVINO itself, which stays until the process ends.
+def _core(openvino: Any) -> Any:
+    """What compiles networks, which stays until the process ends.
 
     Its plugin gives the thread that first compiles a signal stack and takes it back when it goes.
     Going on another thread, as networks do that are loaded here and closed there, it would leave
     the first one a stack that is gone: the next Ctrl-C would end the process by a segmentation
     fault (seen with OpenVINO 2026.4).
     """
-    import openvino
-
     return openvino.Core()
 
 

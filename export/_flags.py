@@ -49,6 +49,8 @@ _HELP = {
     "loss": "adversarial loss: lsgan or nonsaturating",
     "adversary": "weight of being taken for a painting",
     "colour": "weight of keeping the photo's colours",
+    "paired": "weight of painting photos like the pictures of the same name; 0 for folders without "
+    "pairs",
     "cycle": "weight of a second network finding the photo back; 0 trains none",
     "first_steps": "part of the run in which the network learns to give the photo back, 0 to 1",
 }

@@ -4,11 +4,11 @@ Everything random is drawn from a generator seeded by the run's seed and the ste
 a step sees the same pictures however the run got there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -85,6 +85,18 @@ def load_painting(path: Path, short_side: int) -> Tensor:
     return to_tensor(np.asarray(scaled, np.uint8))[None]
 
 
+def partners_of(photos: list[Path], folder: Path) -> dict[Path, Path]:
+    """The photos that a folder has a picture of the same name to, and that. Raises `DataError`."""
+    named = {path.stem: path for path in list_photos(folder)}
+    found = {photo: named[photo.stem] for photo in photos if photo.stem in named}
+    if not found:
+        raise DataError(
+            f"no picture in {folder} has the name of a photo: pairs are files of the same name, as "
+            f"{photos[0].stem}.png to {photos[0].name}"
+        )
+    return found
+
+
 def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float in 0..1."""
     return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
@@ -98,11 +110,18 @@ class PhotoStream:
     """
 
     def __init__(
-        self, photos: list[Path], batch: int, side: int, seed: int, augmentation: Augmentation
+        self,
+        photos: list[Path],
+        batch: int,
+        side: int,
+        seed: int,
+        augmentation: Augmentation,
+        partners: Mapping[Path, Path] | None = None,
     ) -> None:
         self.broken: dict[str, None] = {}
         self._photos, self._batch, self._side = photos, batch, side
         self._seed, self._augmentation = seed, augmentation
+        self._partners = partners or {}
 
     def batches(self, first: int, last: int) -> Iterator[Tensor]:
         """The batches of steps `first` up to, not including, `last`."""
@@ -117,39 +136,59 @@ class PhotoStream:
                 yield ready
 
     def batch(self, step: int) -> Tensor:
-        """The batch of one step: the same for the same seed and step, whatever came before."""
-        random = np.random.default_rng((self._seed, step))
-        return torch.stack([to_tensor(self._crop(random)) for _ in range(self._batch)])
+        """The batch of one step: the same for the same seed and step, whatever came before.
 
-    def _crop(self, random: np.random.Generator) -> NDArray[np.uint8]:
-        options, side = self._augmentation, self._side
-        photo = self._read(random)
-        height, width, _ = photo.shape
-        seen = max(8, round(min(height, width) / random.uniform(*options.zoom)))
-        y, x = (int(random.integers(0, n - seen + 1)) for n in (height, width))
-        crop: NDArray[np.uint8] = photo[y : y + seen, x : x + seen]
-        method = cv2.INTER_AREA if seen > side else cv2.INTER_CUBIC
-        crop = cv2.resize(crop, (side, side), interpolation=method)  # type: ignore[assignment]
-        if random.random() < options.flip:
-            crop = crop[:, ::-1]
-        crop = _varied(crop, options, random)
-        if random.random() < options.flat_share:
-            crop = _emptied(crop, random)
+        With partners, what every photo is to become lies behind it: (B, 6, S, S).
+        """
+        random = np.random.default_rng((self._seed, step))
+        return torch.stack([self._sample(random) for _ in range(self._batch)])
+
+    def _sample(self, random: np.random.Generator) -> Tensor:
+        options = self._augmentation
+        path, photo = self._read(random)
+        place = self._place(photo, random)
+        crop = _varied(place(photo), options, random)
+        cells = int(random.integers(1, 4)) if random.random() < options.flat_share else 0
+        if cells:
+            grain = random.normal(0, random.uniform(0, _MAX_CAMERA_NOISE), crop.shape)
+            crop = _levels(_emptied(crop, cells) + grain)
         brightness, contrast = (
             random.uniform(*options.brightness),
             random.uniform(*options.contrast),
         )
         middle = float(crop.mean())
         varied = (crop.astype(np.float32) - middle) * (contrast * brightness) + middle * brightness
-        levels: NDArray[np.uint8] = np.clip(np.rint(varied), 0, 255).astype(np.uint8)
-        return levels
+        shown = to_tensor(_levels(varied))
+        if path not in self._partners:
+            return shown
+        partner = read_picture(self._partners[path])
+        size = photo.shape[1::-1]
+        goal = place(np.asarray(cv2.resize(partner, size, interpolation=cv2.INTER_AREA), np.uint8))
+        return torch.cat([shown, to_tensor(_emptied(goal, cells) if cells else goal)])
 
-    def _read(self, random: np.random.Generator) -> NDArray[np.uint8]:
+    def _place(
+        self, photo: NDArray[np.uint8], random: np.random.Generator
+    ) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+        """Cuts the same part out of a photo and of its partner."""
+        height, width, _ = photo.shape
+        seen = max(8, round(min(height, width) / random.uniform(*self._augmentation.zoom)))
+        y, x = (int(random.integers(0, n - seen + 1)) for n in (height, width))
+        method = cv2.INTER_AREA if seen > self._side else cv2.INTER_CUBIC
+        mirrored = random.random() < self._augmentation.flip
+
+        def cut(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            part = picture[y : y + seen, x : x + seen]
+            sized = np.asarray(cv2.resize(part, (self._side,) * 2, interpolation=method), np.uint8)
+            return sized[:, ::-1] if mirrored else sized
+
+        return cut
+
+    def _read(self, random: np.random.Generator) -> tuple[Path, NDArray[np.uint8]]:
         problem: DataError | None = None
         for _ in range(_READ_TRIES):
             path = self._photos[int(random.integers(len(self._photos)))]
             try:
-                return read_picture(path)
+                return path, read_picture(path)
             except DataError as error:
                 self.broken.setdefault(str(path))
                 problem = error
@@ -191,15 +230,19 @@ def turned_hue(crop: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def _emptied(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Nothing but one colour of the crop, or a soft gradient of a few, under a camera's noise."""
-    cells = int(random.integers(1, 4))
+def _emptied(crop: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
+    """Nothing but one colour of the crop, or a soft gradient of `cells` a side."""
     colours = cv2.resize(crop, (cells, cells), interpolation=cv2.INTER_AREA).reshape(
         cells, cells, 3
     )
-    smooth = cv2.resize(colours, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    noise = random.normal(0, random.uniform(0, _MAX_CAMERA_NOISE), crop.shape)
-    return np.clip(np.rint(smooth + noise), 0, 255).astype(np.uint8)
+    size = crop.shape[1::-1]
+    return np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rounded and cut to 0..255."""
+    levels: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return levels
 
 
 @dataclass(frozen=True)

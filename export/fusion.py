@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .networks import Border, Entry, Head, Shape, convolve, phase_kernel, polyphase
 
-LIVE: Final = Shape(half=16, quarter=32, body=64, quarter_blocks=1, body_blocks=4)
+LIVE: Final = Shape(half=16, quarter=32, body=80, quarter_blocks=1, body_blocks=4)
 """What runs live on two processor cores at 640x360."""
 EPSILON: Final = 1e-4
 

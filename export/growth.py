@@ -1,12 +1,18 @@
 """Finished networks as the start of others: norms to train on, more channels and blocks."""
 
 from dataclasses import astuple
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
 from .networks import EPSILON, Conv, ConvNorm, Head, Shape, StyleNet, UpConvNorm
+
+_QUIETEST: Final = 0.1
+"""Least deviation of a channel that is taken for granted, of its layer's median: Adam's steps are
+as long for small scales as for large, so one that these photos hardly woke would soon be turned up
+a hundred times, and some other photo would wake it.
+"""
 
 
 @torch.no_grad()
@@ -25,7 +31,7 @@ def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
             if isinstance(module, ConvNorm):
                 module.weight.copy_(layer.weight)
             else:
-                module.weight.copy_(_untied(layer.weight, cast(Tensor, module.polyphase)))
+                module.weight.copy_(untied(layer.weight, cast(Tensor, module.polyphase)))
             if isinstance(module, Head):
                 module.bias.copy_(bias)
             else:
@@ -35,6 +41,7 @@ def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
     network(photos)
     for norm, x in zip(network.norms(), seen, strict=True):
         norm.variance, norm.mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        norm.variance.clamp_min_(_QUIETEST**2 * norm.variance.median())
         norm.weight.copy_((norm.variance + EPSILON).sqrt())
         norm.bias.add_(norm.mean)
         norm.frozen = torch.zeros_like(norm.frozen)
@@ -72,7 +79,7 @@ def grown(folded: StyleNet, shape: Shape) -> StyleNet:
     return network
 
 
-def _untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
+def untied(kernel: Tensor, polyphase: Tensor) -> Tensor:
     """The high-resolution kernel, (O, I, 3, 3), of a low-resolution one, (O*4, I, 3, 3): the
     least-squares inverse of `phase_kernel`.
     """

@@ -326,23 +326,30 @@ def in_onnx_order(name: str, conv: Conv, values: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
+def in_torch_order(name: str, shuffle: int, values: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of `in_onnx_order`, for kernels and biases."""
+    if name == "stem" and values.ndim == 4:
+        outputs, inputs, height, width = values.shape
+        # (O, 2*2*3, k, k) -> (O, 3*2*2, k, k)
+        cells = values.reshape(outputs, 2, 2, inputs // 4, height, width)
+        values = cells.transpose(0, 3, 1, 2, 4, 5).reshape(values.shape)
+    if shuffle == 2:
+        values = values[np.arange(len(values)).reshape(2, 2, -1).transpose(2, 0, 1).reshape(-1)]
+    return np.ascontiguousarray(values)
+
+
 def _torch_weights(name: str, constants: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor]:
     """Kernel and bias of a layer as torch has them: the inverse of `_weights`."""
     scale = constants[f"{name}.scale"]
     weight = constants[f"{name}.weight"].astype(np.float32) * scale
     bias = constants[f"{name}.bias"].astype(np.float32)
     if name == "stem":
-        outputs, inputs, height, width = weight.shape
-        # (O, 2*2*3, k, k) -> (O, 3*2*2, k, k)
-        weight = weight.reshape(outputs, 2, 2, inputs // 4, height, width)
-        weight = weight.transpose(0, 3, 1, 2, 4, 5).reshape(outputs, inputs, height, width)
         weight = weight * np.float32(255)
     if name == "head":
         weight, bias = weight / np.float32(255), bias / np.float32(255)
-    if name in ("up4", "up2", "head"):
-        order = np.arange(len(bias)).reshape(2, 2, -1).transpose(2, 0, 1).reshape(-1)
-        weight, bias = weight[order], bias[order]
-    return torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy())
+    shuffle = 2 if name in ("up4", "up2", "head") else 1
+    weight, bias = (in_torch_order(name, shuffle, v) for v in (weight, bias))
+    return torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from make_paintings import stained_glass, watercolour
+from make_paintings import stained_glass
 from skimage import data
 
 from stylize_video.realtime import EngineRequest, Style, all_styles, load_engine
@@ -50,9 +50,9 @@ def row(painted: list[np.ndarray]) -> np.ndarray:
 def paint(style: Style, originals: list[np.ndarray]) -> list[np.ndarray]:
     """What the style makes of the pictures, with its float network.
 
-    One that paints like any painting gets a window and a watercolour drawn here, by halves.
+    One that paints like any painting gets the window drawn here.
     """
-    paintings = [Painting(draw()) for draw in (stained_glass, watercolour)] if style.encoder else []
+    paintings = [Painting(stained_glass())] if style.encoder else []
     engine = load_engine(style, EngineRequest("cpu", "fp32", paintings=tuple(paintings)))
     try:
         return [engine.paint(np.ascontiguousarray(p)) for p in originals]

@@ -186,11 +186,13 @@ ALLOWED = {
         "fusion": {"networks"},
         "quantize": {"networks"},
         "onnx": {"networks", "quantize"},
+        "fusion_growth": {"fusion", "growth", "networks", "onnx"},
         "fusion_onnx": {"fusion", "networks", "onnx"},
         "verify": {"metrics", "networks", "onnx"},
         "methods": {
             "_encoders", "_machine", "card", "data", "discriminator", "features", "fusion",
-            "growth", "layers", "losses", "metrics", "networks", "onnx", "quantize", "style_losses",
+            "fusion_growth", "growth", "layers", "losses", "metrics", "networks", "onnx",
+            "quantize", "style_losses",
         },
         "train": {"_machine", "data", "methods", "networks"},
         "style": {

@@ -1,10 +1,12 @@
-"""Adversarial training on two unpaired folders: photos, and paintings or cartoon frames.
+"""Adversarial training on two folders: photos, and paintings or cartoon frames; paired or not.
 
 The generator is our fast family, so what comes of it is exported and runs like any other style.
 Losses: a patch discriminator (least squares or non-saturating), the photo's content (CartoonGAN,
 Chen 2018, section 3.2), colours (AnimeGAN, Chen 2020, section 3.2), Gram matrices of the style
 folder without its colours (there, grayscale style loss), paint that moves with the picture, and on
-demand a way back (cycle consistency: CycleGAN, Zhu 2017, section 3.2). As in CartoonGAN the
+demand a way back (cycle consistency: CycleGAN, Zhu 2017, section 3.2). Where the folders hold
+pairs of the same name, content and colours are those of the partner, and an L1 distance to it joins
+in (pix2pix, Isola 2017, section 3.1): so a slow filter becomes a fast network. As in CartoonGAN the
 discriminator also learns that paintings with their edges smoothed are none, and the generator first
 learns to give the photo back.
 """
@@ -22,20 +24,21 @@ from torch.nn import functional as F
 from .. import losses
 from .._encoders import Encoder
 from .._machine import Precision, keep_memory, pick_dtype
-from ..data import Augmentation, PhotoStream, list_photos
+from ..data import Augmentation, PhotoStream, list_photos, partners_of
 from ..discriminator import PatchDiscriminator, fool_loss, judge_loss
 from ..errors import TrainingError
 from ..features import load_features
 from ..layers import features_of, parse_layers, place_layers
 from ..networks import TIERS, StyleNet
 from ..style_losses import STYLE_LOSSES
-from .base import Trainer, check_size, place, write_sheet
+from .base import WARM_UP_STEPS, Trainer, check_size, place, write_sheet
 from .perceptual import CONTEXT, check_norms, inner, moved_again, set_norms, started
 
 _LEAK: Final = 0.05
 _PREVIEW: Final = 6
 _LOSSES: Final = ("lsgan", "nonsaturating")
 _LUMA: Final = (0.299, 0.587, 0.114)
+_REBUILD: Final = 20.0
 _JUDGE_RATE: Final = 0.5
 """Step size of the discriminator, as a share of the generator's."""
 
@@ -66,6 +69,8 @@ class AdversarialConfig:
     """Weight of the style folder's textures, regardless of colour."""
     colour: float = 6.0
     """Weight of the photo's colours."""
+    paired: float = 0.0
+    """Weight of painting a photo like the picture of its name in the style folder; 0: unpaired."""
     cycle: float = 0.0
     """Weight of a second network finding the photo back; 0 trains none."""
     variation: float = 0.3
@@ -97,16 +102,23 @@ class AdversarialTrainer(Trainer):
         self._style = place_layers(parse_layers(config.style_layers), self._encoders)
         self._content = place_layers(parse_layers(config.content_layers), self._encoders)
         side = config.crop + 2 * CONTEXT
+        photos = list_photos(Path(config.photos))
+        partners = partners_of(photos, Path(config.painting)) if config.paired else {}
         self._stream = PhotoStream(
-            list_photos(Path(config.photos)), config.batch, side, config.seed, config.augmentation
+            list(partners) or photos,
+            config.batch,
+            side,
+            config.seed,
+            config.augmentation,
+            partners,
         )
         plain = Augmentation(brightness=(0.95, 1.05), contrast=(0.95, 1.05), flat_share=0.0)
         self._paintings = PhotoStream(
             list_photos(Path(config.painting)), config.batch, config.crop, config.seed + 1, plain
         )
         torch.manual_seed(config.seed)
-        photos = self._stream.batch(config.steps + 2)
-        self.network = started(config.start, config.tier, photos)
+        calibration = self._stream.batch(config.steps + 2)[:, :3]
+        self.network = started(config.start, config.tier, calibration)
         self.judge = PatchDiscriminator()
         self.back = StyleNet(TIERS["fast"]) if config.cycle else None
         generators = nn.ModuleList([self.network, *([self.back] if self.back else [])])
@@ -135,33 +147,46 @@ class AdversarialTrainer(Trainer):
         """Photos and paintings that could not be read so far."""
         return [*self._stream.broken, *self._paintings.broken]
 
+    def learning_rate(self) -> float:
+        """As for every run, with a second warm-up where the discriminator comes in.
+
+        What Adam knows of the slopes by then is too small by far: its first steps would be leaps.
+        """
+        since = self.step - self.config.first_steps * self.config.steps
+        rise = min(1.0, (since + 1) / WARM_UP_STEPS) if since >= 0 else 1.0
+        return rise * super().learning_rate()
+
     def run(self, until: int) -> Iterator[dict[str, float]]:
         """Train up to step `until`."""
         paintings = self._paintings.batches(self.step, until)
         for photos, real in zip(self._stream.batches(self.step, until), paintings, strict=True):
             set_norms(self.network, self.config, self.step)
-            yield self._train_on(self._to_device(photos), self._to_device(real))
+            pairs = photos[:, :3], photos[:, -3:]  # (B, 3 or 6, S, S) -> (B, 3, S, S) twice
+            yield self._train_on(*(self._to_device(pictures) for pictures in (*pairs, real)))
 
     def _to_device(self, pictures: Tensor) -> Tensor:
         return pictures.to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def _train_on(self, photos: Tensor, real: Tensor) -> dict[str, float]:
+    def _train_on(self, photos: Tensor, partners: Tensor, real: Tensor) -> dict[str, float]:
+        """One step. Unpaired, the partners are the photos themselves."""
         config = self.config
         painted = self._paint(self.network, photos)
-        seen, raw = inner(photos), inner(painted)
+        seen, goal, raw = inner(photos), inner(partners), inner(painted)
         shown = raw.clamp(0, 1) + _LEAK * (raw - raw.clamp(0, 1))
         with torch.no_grad():
-            goal = features_of(self._encoders, seen, self._content)
+            wanted = features_of(self._encoders, goal, self._content)
         found = features_of(self._encoders, shown, self._content)
         terms: dict[str, Any] = {
             "content": config.content
-            * sum(w * losses.relative_distance(found[k], goal[k]) for k, w in self._content.items())
+            * sum(
+                w * losses.relative_distance(found[k], wanted[k]) for k, w in self._content.items()
+            )
         }
         warming = self.step < config.first_steps * config.steps
         if warming:
-            terms["rebuild"] = 20 * (raw - seen).abs().mean()
+            terms["rebuild"] = _REBUILD * (raw - goal).abs().mean()
         else:
-            terms |= self._style_terms(seen, shown, raw, real)
+            terms |= self._style_terms(goal, shown, raw, real)
         if self.back is not None:
             returned = inner(self._paint(self.back, painted))
             terms["cycle"] = config.cycle * (returned - seen).abs().mean()
@@ -176,7 +201,7 @@ class AdversarialTrainer(Trainer):
         return {name: float(value.detach()) for name, value in (terms | judged).items()}
 
     def _style_terms(
-        self, seen: Tensor, shown: Tensor, raw: Tensor, real: Tensor
+        self, goal: Tensor, shown: Tensor, raw: Tensor, real: Tensor
     ) -> dict[str, Tensor]:
         config = self.config
         gram = STYLE_LOSSES["gram"]
@@ -187,8 +212,9 @@ class AdversarialTrainer(Trainer):
             w * gram.blended(ours[k], gram.statistic(theirs[k]).mean(0, keepdim=True), 0.5)
             for k, w in self._style.items()
         ]
-        soft, wanted = (F.avg_pool2d(x, 8) for x in (shown, seen))
-        return {
+        soft, wanted = (F.avg_pool2d(x, 8) for x in (shown, goal))
+        paired = {"paired": config.paired * (raw - goal).abs().mean()} if config.paired else {}
+        return paired | {
             "adversary": config.adversary * fool_loss(config.loss, self.judge(shown)),
             "style": config.style * torch.stack(style).sum(),
             "colour": config.colour * (soft - wanted).abs().mean(),
@@ -214,7 +240,7 @@ class AdversarialTrainer(Trainer):
     @torch.no_grad()
     def preview(self, path: Path) -> Path:
         """Pictures of the style folder, photos, and how they are painted by now."""
-        photos = self._to_device(self._stream.batch(self.config.steps))[:_PREVIEW]
+        photos = self._to_device(self._stream.batch(self.config.steps)[:_PREVIEW, :3])
         real = self._paintings.batch(self.config.steps)[:_PREVIEW]
         painted = inner(self._paint(self.network, photos))
         return write_sheet([real.to(self.device), inner(photos), painted], path)

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import losses
 from .._encoders import Encoder
 from .._machine import Precision, keep_memory, pick_dtype
+from ..card import style_files
 from ..data import (
     MAX_SHIFT,
     Augmentation,
@@ -30,9 +33,10 @@ from ..data import (
     to_tensor,
     turned_hue,
 )
-from ..errors import TrainingError
+from ..errors import ConversionError, TrainingError
 from ..features import load_features
-from ..fusion import FusionNet
+from ..fusion import LIVE, FusionNet
+from ..fusion_growth import fusion_from_onnx, grown_fusion
 from ..layers import features_of, parse_layers, place_layers
 from ..style_losses import style_losses_of
 from .base import Trainer, check_size, place, write_sheet
@@ -51,6 +55,8 @@ class ArbitraryConfig:
     photos: str
     features: tuple[str, ...] = ("vgg19",)
     method: str = "arbitrary"
+    start: str = ""
+    """The float ONNX file of a finished network for any painting to start from."""
     steps: int = 6000
     batch: int = 6
     crop: int = 160
@@ -131,7 +137,7 @@ class ArbitraryTrainer(Trainer):
         self._stream = PhotoStream(photos, config.batch, side, config.seed, config.augmentation)
         self._styles = StyleStream(config, photos, config.crop)
         torch.manual_seed(config.seed)
-        self.network = FusionNet()
+        self.network = _started(config.start)
         place(self.network, device)
         self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
 
@@ -215,6 +221,16 @@ class ArbitraryTrainer(Trainer):
         pictures = _inner(photos)
         painted, same = self.network(pictures, code), self.network(pictures, code, 0.0)
         return write_sheet([pictures, styles, painted.float(), same.float()], path)
+
+
+def _started(start: str) -> FusionNet:
+    """A new network, or the finished one to start from. Raises `TrainingError`."""
+    if not start:
+        return FusionNet()
+    try:
+        return grown_fusion(fusion_from_onnx(onnx.load(style_files(start)["fp32"])), LIVE)
+    except (OSError, DecodeError, ConversionError, ValueError) as error:
+        raise TrainingError(f"can't start from {start}: {error}") from error
 
 
 def _check(config: ArbitraryConfig) -> None:

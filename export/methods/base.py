@@ -15,7 +15,7 @@ from .. import losses
 from ..errors import TrainingError
 
 CHECKPOINT: Final = "checkpoint.pt"
-_WARM_UP_STEPS: Final = 50
+WARM_UP_STEPS: Final = 50
 
 
 class Trainer(ABC):
@@ -51,7 +51,7 @@ class Trainer(ABC):
     def learning_rate(self) -> float:
         """A short warm-up, level to three eighths of the run, then down to a hundredth."""
         done = self.step / self.config.steps
-        rise = min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        rise = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         share = max(0.01, rise * min(1.0, 1.6 * (1 - done)))
         return float(self.config.learning_rate * share)
 

@@ -1,0 +1,56 @@
+"""A folder of paintings, and settings of short runs on it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from methods_tools import Material
+
+from stylize_video.export.methods.adversarial import AdversarialConfig
+from stylize_video.export.methods.arbitrary import ArbitraryConfig
+
+
+@pytest.fixture(scope="session")
+def paintings(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures in a style: diagonal stripes of two colours."""
+    folder = tmp_path_factory.mktemp("paintings")
+    y, x = np.mgrid[0:150, 0:170]
+    for index in range(4):
+        stripes = ((x + y * (index + 1)) // 9 % 2)[..., None]
+        picture = np.where(stripes, (30, 60, 220), (240, 220, 90)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), picture)
+    return folder
+
+
+@pytest.fixture
+def arbitrary(material: Material, paintings: Path) -> ArbitraryConfig:
+    return ArbitraryConfig(
+        painting=str(paintings),
+        photos=str(material["photos"]),
+        features=(str(material["features"]),),
+        steps=6,
+        batch=2,
+        crop=64,
+        painting_side=128,
+        style_layers="relu1_1:1 relu2_1:1",
+        content_layers="relu2_2:1",
+        precision="fp32",
+    )
+
+
+@pytest.fixture
+def adversarial(material: Material, paintings: Path) -> AdversarialConfig:
+    return AdversarialConfig(
+        painting=str(paintings),
+        photos=str(material["photos"]),
+        features=(str(material["features"]),),
+        tier="fast",
+        steps=6,
+        batch=2,
+        crop=64,
+        style_layers="relu1_1:1 relu2_1:1",
+        content_layers="relu2_2:1",
+        precision="fp32",
+        cycle=1.0,
+    )

@@ -9,9 +9,10 @@ from torch import Tensor
 from .networks import EPSILON, Conv, ConvNorm, Head, Shape, StyleNet, UpConvNorm
 
 _QUIETEST: Final = 0.1
-"""Least deviation of a channel that is taken for granted, of its layer's median: Adam's steps are
-as long for small scales as for large, so one that these photos hardly woke would soon be turned up
-a hundred times, and some other photo would wake it.
+"""Least deviation that is told of a channel, where `quantize.level` has made 1 of what counts.
+
+Adam's steps are as long for small scales as for large, so a channel that these photos hardly woke
+would soon be turned up a hundred times, and some other photo would wake it.
 """
 
 
@@ -41,7 +42,7 @@ def unfolded(folded: StyleNet, photos: Tensor) -> StyleNet:
     network(photos)
     for norm, x in zip(network.norms(), seen, strict=True):
         norm.variance, norm.mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        norm.variance.clamp_min_(_QUIETEST**2 * norm.variance.median())
+        norm.variance.clamp_min_(_QUIETEST**2)
         norm.weight.copy_((norm.variance + EPSILON).sqrt())
         norm.bias.add_(norm.mean)
         norm.frozen = torch.zeros_like(norm.frozen)

@@ -27,6 +27,7 @@ _BINS: Final = 2048
 _CANDIDATES: Final = 80
 _EQUALIZED: Final = 0.5
 _LEAST_RANGE: Final = 1e-3
+_ASLEEP: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,10 @@ def level(network: StyleNet, pictures: Iterable[Tensor]) -> None:
     """Scale the channels of a folded network to a root mean square of 1, in place.
 
     The same freedom as `equalize` uses, for training on: Adam steps are as large for every weight,
-    and would wreck the channels that were left with small ones.
+    and would wreck the channels that were left with small ones. What these pictures hardly get
+    past a ReLU is measured before it: another picture may wake it.
     """
-    _rescale(network, pictures, lambda rms: _shares(rms) * rms.amax())
+    _rescale(network, pictures, lambda rms: _shares(rms) * rms.amax(), asleep=_ASLEEP)
 
 
 def _shares(rms: Tensor) -> Tensor:
@@ -132,9 +134,16 @@ def _shares(rms: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _rescale(
-    network: StyleNet, pictures: Iterable[Tensor], factors: Callable[[Tensor], Tensor]
+    network: StyleNet,
+    pictures: Iterable[Tensor],
+    factors: Callable[[Tensor], Tensor],
+    *,
+    asleep: float = 0.0,
 ) -> None:
-    """Divide channels by `factors` of their root mean square, and multiply where they are read."""
+    """Divide channels by `factors` of their root mean square, and multiply where they are read.
+
+    That of a channel is at least a part `asleep` of what its convolutions put out before the ReLU.
+    """
     strength: dict[str, Tensor] = {}
 
     def watch(name: str, value: Tensor) -> Tensor:
@@ -142,12 +151,20 @@ def _rescale(
         strength[name] = torch.maximum(strength.get(name, own), own)
         return value
 
+    convolutions = _convolutions(network)
+    handles = [
+        conv.register_forward_hook(lambda _m, _i, value, name=name: watch(f"raw {name}", value))
+        for name, conv in convolutions.items()
+    ]
     with _hooked(network, watch):
         for picture in pictures:
             network(picture)
-    convolutions = _convolutions(network)
+    for handle in handles:
+        handle.remove()
     for writers, activations, readers in _equal_channels(network):
+        raw = torch.stack([strength[f"raw {name}"] for name in writers]).amax(0)
         largest = torch.stack([strength[name] for name in activations]).amax(0)
+        largest = torch.maximum(largest, asleep * raw)
         if largest.amax() == 0:
             continue
         factor = factors(largest)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -144,6 +144,31 @@ def test_equalized_channels_paint_the_same_and_lose_less(network: StyleNet) -> N
     levels = torch.stack([s.square().mean((0, 2, 3)).sqrt() for s in sizes]).amax(0)
     quiet, loud = torch.aminmax(levels[levels > 0])  # a dead channel stays dead
     assert 0.9 < quiet <= loud < 1.1
+
+
+@torch.no_grad()
+def test_a_branch_that_photos_hardly_wake_keeps_its_size(network: StyleNet) -> None:
+    """Else what is left of it is blown up to what counts, for other photos to burst upon."""
+    drowsy = copy.deepcopy(network)
+    first = cast(Conv, drowsy.body[0].first)
+    loudest = torch.stack([_before(first, drowsy, p).amax((0, 2, 3)) for p in photos()]).amax(0)
+    first.bias -= loudest - 1e-5
+    rested = copy.deepcopy(drowsy)
+    level(rested, photos())
+    for name in ("first", "second"):
+        was, now = (cast(Conv, getattr(n.body[0], name)).weight for n in (drowsy, rested))
+        assert 1e-2 < float(now.norm() / was.norm()) < 1e2
+    picture = photos(1)[0]
+    torch.testing.assert_close(rested(picture), drowsy(picture), atol=1e-4, rtol=1e-4)
+
+
+def _before(conv: Conv, network: StyleNet, picture: torch.Tensor) -> torch.Tensor:
+    """What a layer puts out before its ReLU."""
+    seen: list[torch.Tensor] = []
+    handle = conv.register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
+    network(picture)
+    handle.remove()
+    return seen[0]
 
 
 def test_gradients_pass_through_the_simulation(network: StyleNet) -> None:

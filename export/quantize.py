@@ -324,6 +324,8 @@ class _Histogram:
         """The clipping limit with the least mean squared error of rounding to `levels` steps and
         clipping.
         """
+        if not self._top:
+            return 1.0  # always 0 so far: any limit will do, but one of 0 is no scale
         centres = (np.arange(_BINS) + 0.5) * self._top / _BINS
         counts = self._counts.numpy()
         used = int(np.max(np.nonzero(counts)[0], initial=0)) + 1

@@ -162,6 +162,18 @@ def test_a_branch_that_photos_hardly_wake_keeps_its_size(network: StyleNet) -> N
     torch.testing.assert_close(rested(picture), drowsy(picture), atol=1e-4, rtol=1e-4)
 
 
+def test_a_branch_that_never_fires_is_quantized_with_the_rest(network: StyleNet) -> None:
+    dead = copy.deepcopy(network)
+    cast(Conv, dead.body[0].first).bias.data -= 1e3
+    ranges = calibrate(dead, photos())
+    assert all(scale > 0 for scale, _ in ranges.scales.values())
+    painted = []
+    for model in (export_onnx(dead), export_onnx(dead, ranges)):
+        (picture,) = session(model).run(None, {"frame": to_picture(photos(1)[0])[None]})
+        painted.append(picture[0])
+    assert psnr_db(*painted) > 25
+
+
 def _before(conv: Conv, network: StyleNet, picture: torch.Tensor) -> torch.Tensor:
     """What a layer puts out before its ReLU."""
     seen: list[torch.Tensor] = []

@@ -20,6 +20,7 @@ from stylize_video.export.features import load_features
 
 STEPS = 300
 SIDE = 384
+LAYERS = ["--style-layers", "relu1_1 relu2_1 relu3_1", "--content-layers", "relu3_1"]
 JUDGED = "conv1 conv2 inception_3a"
 
 
@@ -51,7 +52,7 @@ def main() -> None:
                 target = kept / f"{name.stem}_{index}_optimised.png"
                 cv2.imwrite(str(source), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
                 command = ["optimize", source, name, "-o", target, "--features", options.features]
-                more = ["--steps", STEPS, "--size", SIDE, "--painting-side", 512, "--overwrite"]
+                more = ["--steps", STEPS, "--size", SIDE, "--painting-side", 512, *LAYERS]
                 if not target.exists() and cli.run([str(v) for v in (*command, *more, "--quiet")]):
                     raise SystemExit(f"{name} could not be optimised")
                 painted = paint(photo)

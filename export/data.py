@@ -145,7 +145,7 @@ class PhotoStream:
 
     def _sample(self, random: np.random.Generator) -> Tensor:
         options = self._augmentation
-        path, photo = self._read(random)
+        photo, partner = self._read(random)
         place = self._place(photo, random)
         crop = _varied(place(photo), options, random)
         cells = int(random.integers(1, 4)) if random.random() < options.flat_share else 0
@@ -159,9 +159,8 @@ class PhotoStream:
         middle = float(crop.mean())
         varied = (crop.astype(np.float32) - middle) * (contrast * brightness) + middle * brightness
         shown = to_tensor(_levels(varied))
-        if path not in self._partners:
+        if partner is None:
             return shown
-        partner = read_picture(self._partners[path])
         size = photo.shape[1::-1]
         goal = place(np.asarray(cv2.resize(partner, size, interpolation=cv2.INTER_AREA), np.uint8))
         return torch.cat([shown, to_tensor(_emptied(goal, cells) if cells else goal)])
@@ -175,20 +174,27 @@ class PhotoStream:
         y, x = (int(random.integers(0, n - seen + 1)) for n in (height, width))
         method = cv2.INTER_AREA if seen > self._side else cv2.INTER_CUBIC
         mirrored = random.random() < self._augmentation.flip
+        most = self._augmentation.rotation
+        turn = random.uniform(-1, 1) * most if most else 0.0
 
         def cut(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
             part = picture[y : y + seen, x : x + seen]
             sized = np.asarray(cv2.resize(part, (self._side,) * 2, interpolation=method), np.uint8)
-            return sized[:, ::-1] if mirrored else sized
+            sized = sized[:, ::-1] if mirrored else sized
+            return _turned(sized, turn) if turn else sized
 
         return cut
 
-    def _read(self, random: np.random.Generator) -> tuple[Path, NDArray[np.uint8]]:
+    def _read(
+        self, random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """A photo, and its partner where there are some; unreadable pairs are passed over."""
         problem: DataError | None = None
         for _ in range(_READ_TRIES):
             path = self._photos[int(random.integers(len(self._photos)))]
             try:
-                return path, read_picture(path)
+                other = self._partners.get(path)
+                return read_picture(path), read_picture(other) if other else None
             except DataError as error:
                 self.broken.setdefault(str(path))
                 problem = error
@@ -198,17 +204,9 @@ class PhotoStream:
 def _varied(
     crop: NDArray[np.uint8], options: Augmentation, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Turned, in other hues, under noise and through JPEG, as far as options ask; draws nothing for
-    what they do not.
+    """In other hues, under noise and through JPEG, as far as options ask; draws nothing for what
+    they do not.
     """
-    if options.rotation:
-        middle = (crop.shape[1] - 1) / 2, (crop.shape[0] - 1) / 2
-        turn = cv2.getRotationMatrix2D(middle, random.uniform(-1, 1) * options.rotation, 1.0)
-        size = crop.shape[1::-1]
-        crop = np.asarray(
-            cv2.warpAffine(np.ascontiguousarray(crop), turn, size, borderMode=cv2.BORDER_REFLECT),
-            np.uint8,
-        )
     if options.hue:
         crop = turned_hue(crop, random.uniform(-1, 1) * options.hue)
     if options.noise:
@@ -221,6 +219,15 @@ def _varied(
         )
         crop = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return crop
+
+
+def _turned(crop: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """Turned about its middle; what lies outside is mirrored in."""
+    size = crop.shape[1::-1]
+    middle = (size[0] - 1) / 2, (size[1] - 1) / 2
+    turn = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+    source = np.ascontiguousarray(crop)
+    return np.asarray(cv2.warpAffine(source, turn, size, borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 
 def turned_hue(crop: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:

@@ -229,7 +229,8 @@ def _started(start: str) -> FusionNet:
         return FusionNet()
     try:
         return grown_fusion(fusion_from_onnx(onnx.load(style_files(start)["fp32"])), LIVE)
-    except (OSError, DecodeError, ConversionError, ValueError) as error:
+    # KeyError and RuntimeError: a file that lacks layers, or has them in other sizes
+    except (OSError, DecodeError, ConversionError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(f"can't start from {start}: {error}") from error
 
 

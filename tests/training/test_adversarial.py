@@ -86,12 +86,12 @@ def negatives(material: Material, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("flat", [0.0, 1.0])
+@pytest.mark.parametrize(("flat", "turn"), [(0.0, 0.0), (1.0, 0.0), (0.0, 40.0)])
 def test_partners_are_cut_where_their_photos_are(
-    material: Material, negatives: Path, flat: float
+    material: Material, negatives: Path, flat: float, turn: float
 ) -> None:
     photos = list_photos(material["photos"])
-    options = Augmentation(brightness=(1, 1), contrast=(1, 1), flat_share=flat)
+    options = Augmentation(brightness=(1, 1), contrast=(1, 1), flat_share=flat, rotation=turn)
     partners = partners_of(photos, negatives)
     batch = PhotoStream(photos, 4, 64, 3, options, partners).batch(7)
     assert batch.shape == (4, 6, 64, 64)
@@ -99,6 +99,15 @@ def test_partners_are_cut_where_their_photos_are(
     assert float(off.mean()) < 0.02  # what is flat has a camera's noise, and its partner none
     same = PhotoStream(photos, 4, 64, 3, options).batch(7)
     torch.testing.assert_close(batch[:, :3], same)
+
+
+def test_a_broken_partner_is_passed_over(material: Material, negatives: Path) -> None:
+    photos = list_photos(material["photos"])
+    partners = partners_of(photos, negatives)
+    partners[photos[0]].write_bytes(b"no picture")
+    stream = PhotoStream(list(partners), 8, 64, 0, Augmentation(), partners)
+    assert stream.batch(0).shape == (8, 6, 64, 64)
+    assert list(stream.broken) == [str(photos[0])]
 
 
 @pytest.mark.slow

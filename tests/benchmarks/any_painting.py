@@ -47,18 +47,22 @@ def main() -> None:
         for name in options.paintings:
             painting = load_painting(name, 512)
             paint = painter(options.style, painting)
-            for index, photo in enumerate(photos):
+            for index, original in enumerate(photos):
                 source = kept / f"photo_{index}.png"
                 target = kept / f"{name.stem}_{index}_optimised.png"
-                cv2.imwrite(str(source), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
+                cv2.imwrite(str(source), cv2.cvtColor(original, cv2.COLOR_RGB2BGR))
                 command = ["optimize", source, name, "-o", target, "--features", options.features]
                 more = ["--steps", STEPS, "--size", SIDE, "--painting-side", 512, *LAYERS]
                 if not target.exists() and cli.run([str(v) for v in (*command, *more, "--quiet")]):
                     raise SystemExit(f"{name} could not be optimised")
+                best = read_picture(target)
+                size = best.shape[1::-1]
+                photo = np.asarray(
+                    cv2.resize(original, size, interpolation=cv2.INTER_AREA), np.uint8
+                )
                 painted = paint(photo)
                 shown = kept / f"{name.stem}_{index}_any.png"
                 cv2.imwrite(str(shown), cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
-                best = read_picture(target)
                 row = {}
                 for kind, judge in judges.items():
                     for who, picture in (("any", painted), ("optimize", best)):

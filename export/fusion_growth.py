@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor
 
 from .errors import ConversionError
 from .fusion import Convolution, Doubling, FusionNet
 from .growth import untied
 from .networks import Head, Shape
-from .onnx import in_torch_order
+from .onnx import float_constants, in_torch_order, shape_of
 
 _SECOND: Final = re.compile(r"(body|quarter)\.\d*[13579]")
 """The layer that ends a residual branch."""
@@ -28,16 +27,10 @@ def fusion_from_onnx(model: onnx.ModelProto) -> FusionNet:
 
     Raises `ConversionError` for any other model.
     """
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    kinds = {node.op_type for node in model.graph.node}
-    if "affines.weight" not in constants or "QuantizeLinear" in kinds:
+    constants = float_constants(model)
+    if "affines.weight" not in constants:
         raise ConversionError("the model is not a float style of any painting: export one")
-    blocks = {
-        chain: sum(1 for n in constants if re.fullmatch(rf"{chain}\.\d+\.weight", n)) // 2
-        for chain in ("body", "quarter")
-    }
-    half, quarter, body = (len(constants[f"{name}.weight"]) for name in ("stem", "down4", "down8"))
-    network = FusionNet(Shape(half, quarter, body, blocks["quarter"], blocks["body"]))
+    network = FusionNet(shape_of(constants, r"\d*[02468]"))
     for name, module in network.named_modules():
         if isinstance(module, Convolution):
             module.weight.copy_(_stored(constants, f"{name}.weight"))

@@ -65,16 +65,10 @@ def network_from_onnx(model: onnx.ModelProto) -> StyleNet:
 
     Raises `ConversionError` for any other model.
     """
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    kinds = {node.op_type for node in model.graph.node}
-    if "head.weight" not in constants or "QuantizeLinear" in kinds:
+    constants = float_constants(model)
+    if "head.scale" not in constants:
         raise ConversionError("the model is not a float style of ours: export one from a run")
-    blocks = {
-        chain: sum(1 for name in constants if re.fullmatch(rf"{chain}\.\d+\.first\.weight", name))
-        for chain in ("body", "quarter")
-    }
-    half, quarter, body = (len(constants[f"{name}.weight"]) for name in ("stem", "down4", "down8"))
-    network = StyleNet(Shape(half, quarter, body, blocks["quarter"], blocks["body"]))
+    network = StyleNet(shape_of(constants, r"\d+\.first"))
     for name, module in list(network.named_modules()):
         if not isinstance(module, ConvNorm | UpConvNorm | Head):
             continue
@@ -84,6 +78,25 @@ def network_from_onnx(model: onnx.ModelProto) -> StyleNet:
         folded = Conv(weight, bias, module.stride, shuffle, module.border)
         setattr(parent, name.rpartition(".")[2], folded)
     return network.eval()
+
+
+def float_constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """The constants of a model by name; none of one whose activations are in 8 bits."""
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return {}
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def shape_of(constants: Mapping[str, NDArray[Any]], first: str) -> Shape:
+    """The shape of the network that weights are of; `first` is the pattern of what a residual block
+    begins with.
+    """
+    half, quarter, body = (len(constants[f"{name}.weight"]) for name in ("stem", "down4", "down8"))
+    quarters, bodies = (
+        sum(1 for name in constants if re.fullmatch(rf"{chain}\.{first}\.weight", name))
+        for chain in ("quarter", "body")
+    )
+    return Shape(half, quarter, body, quarters, bodies)
 
 
 class Graph:

@@ -152,19 +152,14 @@ def _rescale(
         return value
 
     convolutions = _convolutions(network)
-    handles = [
-        conv.register_forward_hook(lambda _m, _i, value, name=name: watch(f"raw {name}", value))
-        for name, conv in convolutions.items()
-    ]
-    with _hooked(network, watch):
+    raw = ((f"raw {name}", conv) for name, conv in convolutions.items())
+    with _hooked([*_activations(network), *raw], watch):
         for picture in pictures:
             network(picture)
-    for handle in handles:
-        handle.remove()
     for writers, activations, readers in _equal_channels(network):
-        raw = torch.stack([strength[f"raw {name}"] for name in writers]).amax(0)
         largest = torch.stack([strength[name] for name in activations]).amax(0)
-        largest = torch.maximum(largest, asleep * raw)
+        written = torch.stack([strength[f"raw {name}"] for name in writers]).amax(0)
+        largest = torch.maximum(largest, asleep * written)
         if largest.amax() == 0:
             continue
         factor = factors(largest)
@@ -216,7 +211,7 @@ def calibrate(network: StyleNet, pictures: Iterable[Tensor]) -> Ranges:
         histograms.setdefault(name, _Histogram()).add(value)
         return value
 
-    with _hooked(network, watch):
+    with _hooked(_activations(network), watch):
         for picture in pictures:
             network(picture)
     scales = {}
@@ -243,7 +238,7 @@ class Quantized(nn.Module):
             clipped = value.clamp(low, high)
             return clipped + (torch.round(clipped / scale) * scale - clipped).detach()
 
-        with _hooked(self.network, fake), _grid_weights(self.network):
+        with _hooked(_activations(self.network), fake), _grid_weights(self.network):
             painted: Tensor = self.network(x)
         return painted
 
@@ -265,11 +260,11 @@ def _activations(network: StyleNet) -> Iterator[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _hooked(network: StyleNet, function: Any) -> Iterator[None]:
-    """Pass every activation through `function(name, value)` while the context lasts."""
+def _hooked(modules: Iterable[tuple[str, nn.Module]], function: Any) -> Iterator[None]:
+    """Pass what named modules put out through `function(name, value)` while the context lasts."""
     handles = [
         module.register_forward_hook(lambda _m, _i, value, name=name: function(name, value))
-        for name, module in _activations(network)
+        for name, module in modules
     ]
     try:
         yield

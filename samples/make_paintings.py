@@ -251,15 +251,16 @@ def main(folder: Path, photos: Path | None = None) -> None:
         return
     paths = sorted(p for p in photos.iterdir() if p.suffix.lower() in (".jpg", ".png"))
     chosen = paths[:: max(1, len(paths) // FRAMES)][:FRAMES]
-    for name, painted in FILTERS.items():
-        frames = folder / name
-        frames.mkdir(exist_ok=True)
-        for path in chosen:
-            photo = cv2.imread(str(path))
-            if photo is not None:
-                drawn = painted(np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8))
-                target = frames / f"{path.stem}.png"
-                cv2.imwrite(str(target), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+    for name in FILTERS:
+        (folder / name).mkdir(exist_ok=True)
+    for path in chosen:
+        photo = cv2.imread(str(path))
+        if photo is None:
+            continue
+        shown = np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8)
+        for name, painted in FILTERS.items():
+            target = folder / name / f"{path.stem}.png"
+            cv2.imwrite(str(target), cv2.cvtColor(painted(shown), cv2.COLOR_RGB2BGR))
 
 
 if __name__ == "__main__":

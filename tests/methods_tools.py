@@ -12,6 +12,19 @@ SMALL = Shape(half=4, quarter=8, body=12, quarter_blocks=1, body_blocks=1)
 Material = dict[str, Path]
 
 
+def small_run(material: Material) -> dict[str, Any]:
+    """What settings of short runs have in common, whatever the method."""
+    return {
+        "photos": str(material["photos"]),
+        "features": (str(material["features"]),),
+        "batch": 2,
+        "crop": 64,
+        "style_layers": "relu1_1:1 relu2_1:1",
+        "content_layers": "relu2_2:1",
+        "precision": "fp32",
+    }
+
+
 def flags(config: Any, folder: Path) -> list[str]:
     """The command line of a small run."""
     return [

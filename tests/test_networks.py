@@ -53,11 +53,11 @@ def test_pictures_keep_their_size(size: tuple[int, int]) -> None:
 
 
 def test_folding_changes_nothing() -> None:
-    network = frozen(SMALL)
+    network = frozen(SMALL).double()  # in float32, processors differ in more than is allowed here
     folded = network.folded()
-    pictures = torch.rand(2, 3, 40, 56)
+    pictures = torch.rand(2, 3, 40, 56, dtype=torch.float64)
     with torch.no_grad():
-        torch.testing.assert_close(folded(pictures), network(pictures), atol=5e-5, rtol=1e-4)
+        torch.testing.assert_close(folded(pictures), network(pictures), atol=1e-5, rtol=1e-4)
     assert not list(folded.norms())
     with torch.no_grad():
         torch.testing.assert_close(folded.folded()(pictures), folded(pictures))

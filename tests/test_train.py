@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from methods_tools import small_run
 
 from stylize_video.export import cli
 from stylize_video.export._machine import Precision
@@ -35,16 +36,10 @@ CPU = torch.device("cpu")
 def config(material: dict[str, Path]) -> PerceptualConfig:
     return PerceptualConfig(
         painting=str(material["painting"]),
-        photos=str(material["photos"]),
-        features=(str(material["features"]),),
         tier="fast",
         steps=8,
-        batch=2,
-        crop=64,
         painting_side=128,
-        style_layers="relu1_1:1 relu2_1:1",
-        content_layers="relu2_2:1",
-        precision="fp32",
+        **small_run(material),
     )
 
 

@@ -8,6 +8,7 @@ Distances are those of `stylize evaluate`, for the network that `optimize` minim
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 
 from stylize_video.export import cli
 from stylize_video.export.data import load_painting, read_picture
-from stylize_video.export.evaluate import Judge, painter, photos_of
+from stylize_video.export.evaluate import Judge, Pixels, painter, photos_of
 from stylize_video.export.features import load_features
 
 STEPS = 300
@@ -24,8 +25,45 @@ LAYERS = ["--style-layers", "relu1_1 relu2_1 relu3_1", "--content-layers", "relu
 JUDGED = "conv1 conv2 inception_3a"
 
 
+def optimised(photo: Path, painting: Path, target: Path, features: str) -> Pixels:
+    """What `stylize optimize` makes of a photo; what lies there already is not made again."""
+    command = ["optimize", photo, painting, "-o", target, "--features", features, "--quiet"]
+    more = ["--steps", STEPS, "--size", SIDE, "--painting-side", 512, *LAYERS]
+    if not target.exists() and cli.run([str(v) for v in (*command, *more)]):
+        raise SystemExit(f"{painting} could not be optimised")
+    return read_picture(target)
+
+
+def write(path: Path, picture: Pixels) -> None:
+    """As a picture file."""
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def measured(
+    options: argparse.Namespace, judges: dict[str, Judge], name: Path, kept: Path
+) -> Iterator[dict[tuple[str, str], dict[str, float]]]:
+    """What judges say of both, for every photo: by judge and by who painted."""
+    painting = load_painting(name, 512)
+    paint = painter(options.style, painting)
+    for index, original in enumerate(photos_of(options.photos, options.count)):
+        source = kept / f"photo_{index}.png"
+        write(source, original)
+        best = optimised(
+            source, name, kept / f"{name.stem}_{index}_optimised.png", options.features
+        )
+        size = best.shape[1::-1]
+        photo = np.asarray(cv2.resize(original, size, interpolation=cv2.INTER_AREA), np.uint8)
+        ours = paint(photo)
+        write(kept / f"{name.stem}_{index}_style.png", ours)
+        yield {
+            (kind, who): judge.measure(photo, picture, painting, None)
+            for kind, judge in judges.items()
+            for who, picture in (("style", ours), ("optimize", best))
+        }
+
+
 def main() -> None:
-    """Print a row a painting, and what their means come to."""
+    """Print the means over all paintings and photos."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paintings", type=Path, nargs="+", metavar="PAINTING")
     parser.add_argument("--photos", type=Path, required=True)
@@ -39,43 +77,17 @@ def main() -> None:
         "learned": Judge([load_features(options.features)]),
         "other": Judge([load_features(options.judge)], JUDGED, "inception_3a"),
     }
-    photos = photos_of(options.photos, options.count)
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         kept = options.keep or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        for name in options.paintings:
-            painting = load_painting(name, 512)
-            paint = painter(options.style, painting)
-            for index, original in enumerate(photos):
-                source = kept / f"photo_{index}.png"
-                target = kept / f"{name.stem}_{index}_optimised.png"
-                cv2.imwrite(str(source), cv2.cvtColor(original, cv2.COLOR_RGB2BGR))
-                command = ["optimize", source, name, "-o", target, "--features", options.features]
-                more = ["--steps", STEPS, "--size", SIDE, "--painting-side", 512, *LAYERS]
-                if not target.exists() and cli.run([str(v) for v in (*command, *more, "--quiet")]):
-                    raise SystemExit(f"{name} could not be optimised")
-                best = read_picture(target)
-                size = best.shape[1::-1]
-                photo = np.asarray(
-                    cv2.resize(original, size, interpolation=cv2.INTER_AREA), np.uint8
-                )
-                painted = paint(photo)
-                shown = kept / f"{name.stem}_{index}_any.png"
-                cv2.imwrite(str(shown), cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
-                row = {}
-                for kind, judge in judges.items():
-                    for who, picture in (("any", painted), ("optimize", best)):
-                        for key, value in judge.measure(photo, picture, painting, None).items():
-                            row[f"{kind} {who} {key}"] = value
-                rows.append(row)
+        rows = [row for name in options.paintings for row in measured(options, judges, name, kept)]
     for key in ("style_gram", "style_correlation", "content"):
         for kind in judges:
             ours, best = (
-                float(np.mean([r[f"{kind} {who} {key}"] for r in rows]))
-                for who in ("any", "optimize")
+                float(np.mean([row[kind, who][key] for row in rows]))
+                for who in ("style", "optimize")
             )
-            print(f"{kind:8} {key:18} any {ours:.4f} optimize {best:.4f} ratio {ours / best:.2f}")
+            print(f"{kind:8} {key:18} {ours:.4f} optimize {best:.4f} ratio {ours / best:.2f}")
 
 
 if __name__ == "__main__":

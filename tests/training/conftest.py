@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from methods_tools import Material
+from methods_tools import Material, small_run
 
 from stylize_video.export.methods.adversarial import AdversarialConfig
 from stylize_video.export.methods.arbitrary import ArbitraryConfig
@@ -26,31 +26,12 @@ def paintings(material: Material, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def arbitrary(material: Material, paintings: Path) -> ArbitraryConfig:
     return ArbitraryConfig(
-        painting=str(paintings),
-        photos=str(material["photos"]),
-        features=(str(material["features"]),),
-        steps=6,
-        batch=2,
-        crop=64,
-        painting_side=128,
-        style_layers="relu1_1:1 relu2_1:1",
-        content_layers="relu2_2:1",
-        precision="fp32",
+        painting=str(paintings), steps=6, painting_side=128, **small_run(material)
     )
 
 
 @pytest.fixture
 def adversarial(material: Material, paintings: Path) -> AdversarialConfig:
     return AdversarialConfig(
-        painting=str(paintings),
-        photos=str(material["photos"]),
-        features=(str(material["features"]),),
-        tier="fast",
-        steps=6,
-        batch=2,
-        crop=64,
-        style_layers="relu1_1:1 relu2_1:1",
-        content_layers="relu2_2:1",
-        precision="fp32",
-        cycle=1.0,
+        painting=str(paintings), tier="fast", steps=6, cycle=1.0, **small_run(material)
     )

@@ -6,7 +6,7 @@ extractor and painting.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +17,31 @@ from .losses import gram, relative_distance
 _EPSILON: Final = 1e-5
 
 
+class Moments(NamedTuple):
+    """Means, (B, C), and covariances, (B, C, C), of the channels of features: every statistic here
+    follows from them, so that several losses need one pass.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def moments_of(features: Tensor) -> Moments:
+    """(B, C, H, W) -> both."""
+    rows = _rows(features)
+    mean = rows.mean(1, keepdim=True)
+    centred = rows - mean
+    return Moments(mean[:, 0], (centred.transpose(1, 2) @ centred) / rows.shape[1])
+
+
 @dataclass(frozen=True)
 class StyleLoss:
     """A statistic of features and the distance of two such."""
 
     statistic: Callable[[Tensor], Tensor]
     """(B, C, H, W) -> (B, …), a mean over places, which may be averaged over a batch."""
+    of: Callable[[Moments], Tensor]
+    """The same statistic from the moments of the features."""
     distance: Callable[[Tensor, Tensor], Tensor]
     """Of (B, …) statistics to a target (1 or B, …), a scalar."""
 
@@ -49,11 +68,13 @@ def correlation(features: Tensor) -> Tensor:
     The Gram matrix of channels that are centred and divided by their deviation, so that neither
     contrast nor brightness of a picture counts, only which features come together.
     """
-    rows = _rows(features)
-    centred = rows - rows.mean(1, keepdim=True)
+    return _correlation(moments_of(features))
+
+
+def _correlation(moments: Moments) -> Tensor:
     # a channel that is the same everywhere goes with nothing
-    unit = centred / (centred.square().mean(1, keepdim=True) + _EPSILON).sqrt()
-    return (unit.transpose(1, 2) @ unit) / rows.shape[1]
+    deviation = _deviation(moments)
+    return moments.covariance / (deviation[:, :, None] * deviation[:, None])
 
 
 def mean_and_deviation(features: Tensor) -> Tensor:
@@ -65,13 +86,25 @@ def mean_and_deviation(features: Tensor) -> Tensor:
     return torch.stack([mean, (variance + _EPSILON).sqrt()], 1)
 
 
+def _mean_and_deviation(moments: Moments) -> Tensor:
+    return torch.stack([moments.mean, _deviation(moments)], 1)
+
+
+def _deviation(moments: Moments) -> Tensor:
+    return (moments.covariance.diagonal(dim1=1, dim2=2) + _EPSILON).sqrt()
+
+
 def first_and_second(features: Tensor) -> Tensor:
     """Mean and covariance together: (B, C, H, W) -> (B, C, C + 1), the mean in the last column."""
-    rows = _rows(features)
-    mean = rows.mean(1, keepdim=True)
-    centred = rows - mean
-    covariance = (centred.transpose(1, 2) @ centred) / rows.shape[1]
-    return torch.cat([covariance, mean.transpose(1, 2)], 2)
+    return _first_and_second(moments_of(features))
+
+
+def _first_and_second(moments: Moments) -> Tensor:
+    return torch.cat([moments.covariance, moments.mean[:, :, None]], 2)
+
+
+def _gram(moments: Moments) -> Tensor:
+    return moments.covariance + moments.mean[:, :, None] * moments.mean[:, None]
 
 
 def gaussian_distance(found: Tensor, target: Tensor) -> Tensor:
@@ -129,10 +162,10 @@ def _matrix_root(matrices: Tensor) -> Tensor:
 
 
 STYLE_LOSSES: Final = {
-    "gram": StyleLoss(gram, relative_distance),
-    "correlation": StyleLoss(correlation, relative_distance),
-    "moments": StyleLoss(mean_and_deviation, relative_distance),
-    "gaussian": StyleLoss(first_and_second, gaussian_distance),
+    "gram": StyleLoss(gram, _gram, relative_distance),
+    "correlation": StyleLoss(correlation, _correlation, relative_distance),
+    "moments": StyleLoss(mean_and_deviation, _mean_and_deviation, relative_distance),
+    "gaussian": StyleLoss(first_and_second, _first_and_second, gaussian_distance),
 }
 """By the names people give them: Gatys 2016; Pearson's coefficient in place of the product; Huang
 2017 and Li 2017; the Gaussian Wasserstein distance.

@@ -32,6 +32,16 @@ def test_a_picture_is_its_own_style_wherever_things_are(name: str, seed: int) ->
 
 
 @settings(max_examples=20, deadline=None)
+@given(seed=seeds)
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_a_statistic_of_features_is_that_of_their_moments(name: str, seed: int) -> None:
+    loss = STYLE_LOSSES[name]
+    here = features(seed)
+    found = loss.of(style_losses.moments_of(here))
+    torch.testing.assert_close(found, loss.statistic(here), atol=1e-4, rtol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
 @given(seed=seeds, contrast=st.floats(0.5, 4), brightness=st.floats(-3, 3))
 def test_correlation_forgets_contrast_and_brightness(
     seed: int, contrast: float, brightness: float

@@ -102,7 +102,13 @@ class Trainer(ABC):
         for name, part in self.parts().items():
             if name not in state:
                 raise TrainingError(f"{folder / CHECKPOINT} is not of this method: no {name} in it")
-            part.load_state_dict(state[name])
+            try:
+                part.load_state_dict(state[name])
+            except (RuntimeError, ValueError, KeyError) as error:  # other layers, or other sizes
+                raise TrainingError(
+                    f"{folder / CHECKPOINT} is of another version of this program: its {name} "
+                    "does not fit; begin a new run"
+                ) from error
         self.step, self.curve = int(state["step"]), json.loads(state["curve"])
 
 

@@ -1,42 +1,68 @@
 """The network of any painting at once: content and style statistics fused by a weight alpha.
 
-Its parts and their shapes are those of `networks.StyleNet`; what differs is the norms. Statistics
-of a painting's features, mean and deviation of every channel on three levels, are its `code`. A
-frame is painted by giving its own features the statistics of the code (AdaIN, Huang 2017, section
-4) on all three levels, and by scales and shifts in the decoder that depend linearly on the code
-(Ghiasi 2017, section 2.1). alpha mixes the frame's own statistics with the code's: at 0 the network
-gives the photo back.
+Its parts and their shapes are those of `networks.StyleNet`; what differs is what they are told. A
+painting's `code` holds its colours (see `colours`) and mean and deviation of every channel of its
+features, on three levels. A frame is painted by giving its own features the statistics of the code
+(AdaIN, Huang 2017, section 4) on all three levels, by layers in the decoder that the code modulates
+(Ghiasi 2017, section 2.1; Karras 2020, section 2.2), and in colours that go from the frame's to the
+painting's. alpha mixes the frame's own statistics with the code's: at 0 the network gives the photo
+back.
 
 Deviations: the encoder is our light one, trained with the rest, instead of Huang's VGG, and
-statistics are fused on three levels instead of one. The decoder has no instance norms: where there
-are some, networks smuggle scales past them in bright blobs (Karras 2020, section 2).
+statistics are fused on three levels instead of one. The decoder has no instance norms, past which
+networks smuggle scales in bright blobs: like StyleGAN 2's, its layers are scaled by what their
+weights and modulation make their outputs' deviation, which frames have no part in.
 """
 
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import colours
 from .networks import Border, Entry, Head, Shape, convolve, phase_kernel, polyphase
 
 LIVE: Final = Shape(half=16, quarter=32, body=80, quarter_blocks=1, body_blocks=4)
 """What runs live on two processor cores at 640x360."""
-EPSILON: Final = 1e-4
+EPSILON: Final = 4e-3
+"""Added to variances of features, whose deviations are about 0.3: what is nearly flat in a frame is
+not stretched to the painting's contrasts.
+"""
+WEIGHT_EPSILON: Final = 1e-6
+FADE: Final = 0.25
+"""Below this alpha the photo is mixed in, so that at 0 it comes back to the bit: painted by its own
+code it nearly does.
+"""
+_HIDDEN: Final = 128
+_BRANCH_GAIN: Final = 0.3
+"""Of what ends a residual branch to begin with, so that the chain starts near the identity."""
+_GAIN: Final = 0.7
+_LEAST_DEVIATION: Final = 0.02
+"""Of an entry of the code over paintings: what sleeps in all of these may wake in another."""
+USUAL: Final = 4.0
+"""Entries of a code count as at most so many deviations from their mean, lest a painting unlike all
+others sends layers beyond all bounds.
+"""
 
-Affines = dict[str, tuple[Tensor, Tensor]]
-"""Scale and shift, (B, C) each, by the name of the layer."""
+
+class Modulation(NamedTuple):
+    """What the code tells a layer, (B, C) each."""
+
+    taps: Tensor
+    """Scales of the channels it reads."""
+    gains: Tensor
+    """Scales of those it writes, which would have a deviation of 1 without."""
+    shifts: Tensor
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every channel: (B, C, H, W) -> (B, C) twice."""
-    variance, mean = torch.var_mean(x.float(), (2, 3), correction=0)
-    return mean, (variance + EPSILON).sqrt()
-
-
-def standardised(x: Tensor) -> Tensor:
-    """Every channel at mean 0 and deviation 1 over its picture. (B, C, H, W) -> the same"""
-    return F.instance_norm(x, eps=EPSILON)
+    x = x.float()
+    mean = x.mean((2, 3))
+    # not var_mean, which takes channels-last pictures channel by channel: several times slower
+    variance = x.square().mean((2, 3)) - mean.square()
+    return mean, (variance.clamp_min(0) + EPSILON).sqrt()
 
 
 def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -61,38 +87,85 @@ class Convolution(nn.Module):
         return convolve(x, self.weight, self.bias, self.stride, self.border)
 
 
-class Doubling(nn.Module):
-    """Bilinear doubling and a convolution in one, as in `networks.UpConvNorm`, without norm."""
+class Modulated(nn.Module):
+    """A 3x3 convolution that a code modulates; ``doubling`` is bilinear doubling before it, both in
+    one as in `networks.UpConvNorm`.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    Modulated and demodulated convolution of StyleGAN 2 (Karras 2020, equations 1 and 3), with the
+    scales at inputs and outputs instead of in the weights, so that these stay constant.
+    """
+
+    stride: Final = 1
+
+    def __init__(
+        self, inputs: int, outputs: int, *, doubling: bool = False, border: Border = "edge"
+    ) -> None:
         super().__init__()
+        self.doubling, self.border = doubling, border
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.register_buffer("polyphase", polyphase(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W) -> (B, O, 2H, 2W)
-        kernel = phase_kernel(self.weight, cast(Tensor, self.polyphase))
-        return F.pixel_shuffle(convolve(x, kernel, None, 1, "edge"), 2)
+    def energies(self) -> Tensor:
+        """Energy of the weights from every input to every output, (O, I); half, since that is what
+        a ReLU leaves of the square of what is normally distributed.
+        """
+        return self.weight.float().square().sum((2, 3)) / 2
+
+    def kernel(self) -> Tensor:
+        """What is convolved with: the weight, or its phases, (O*4, I, 3, 3)."""
+        if self.doubling:
+            return phase_kernel(self.weight, cast(Tensor, self.polyphase))
+        return self.weight
+
+    def forward(self, x: Tensor, modulation: Modulation) -> Tensor:
+        """(B, I, H, W) -> (B, O, H, W), or twice that where it doubles."""
+        taps, gains, shifts = modulation
+        scale = gains * (taps.square() @ self.energies().T + WEIGHT_EPSILON).rsqrt()
+        x = x * taps.to(x.dtype)[:, :, None, None]
+        y = convolve(x, self.kernel(), None, 1, self.border)
+        return _affine(F.pixel_shuffle(y, 2) if self.doubling else y, scale, shifts)
 
 
-class _Affines(nn.Module):
-    """The scales and shifts of the decoder's layers, as linear functions of the code."""
+class Teller(nn.Module):
+    """What the code tells every layer of the decoder: a small perceptron."""
 
-    def __init__(self, code: int, layers: dict[str, tuple[int, float]]) -> None:
+    def __init__(self, code: int, layers: dict[str, tuple[int, int, float]]) -> None:
+        """Layers are inputs, outputs and the gain to begin with, by name."""
         super().__init__()
-        self.sizes = {name: channels for name, (channels, _) in layers.items()}
-        total = sum(self.sizes.values())
-        self.linear = nn.Linear(code, 2 * total)
-        nn.init.normal_(self.linear.weight, std=0.2 * code**-0.5)
-        scales = torch.cat([torch.full((c,), s) for c, s in layers.values()])
-        self.linear.bias.data.copy_(torch.cat([scales, torch.zeros(total)]))
+        self.sizes = {name: (i, o, o) for name, (i, o, _) in layers.items()}
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(code))
+        self.register_buffer("deviation", torch.ones(code))
+        self.hidden = nn.Linear(code, _HIDDEN)
+        self.out = nn.Linear(_HIDDEN, sum(map(sum, self.sizes.values())))
+        nn.init.normal_(self.out.weight, std=0.1 * _HIDDEN**-0.5)
+        parts = [
+            part
+            for i, o, gain in layers.values()
+            for part in (torch.ones(i), torch.full((o,), gain), torch.zeros(o))
+        ]
+        self.out.bias.data.copy_(torch.cat(parts))
 
-    def forward(self, code: Tensor) -> Affines:
-        """(B, K) -> scale and shift, (B, C) each, by the name of the layer."""
-        scales, shifts = self.linear(code).chunk(2, 1)
-        parts = tuple(self.sizes.values())
-        pairs = zip(scales.split(parts, 1), shifts.split(parts, 1), strict=True)
-        return dict(zip(self.sizes, pairs, strict=True))
+    @property
+    def settled(self) -> bool:
+        """Whether it knows how codes are distributed."""
+        return bool((self.deviation != 1).any())
+
+    @torch.no_grad()
+    def settle(self, codes: Tensor) -> None:
+        """Learn how codes are distributed, from (N, K) of them."""
+        deviation, mean = torch.std_mean(codes, 0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp_min(_LEAST_DEVIATION))
+
+    def forward(self, code: Tensor) -> dict[str, Modulation]:
+        """(B, K) -> modulations by the name of the layer."""
+        usual = ((code - self.mean) / self.deviation).clamp(-USUAL, USUAL)
+        told = self.out(F.relu(self.hidden(usual)))
+        parts = iter(told.split([n for sizes in self.sizes.values() for n in sizes], 1))
+        return {name: Modulation(next(parts), next(parts), next(parts)) for name in self.sizes}
 
 
 class FusionNet(nn.Module):
@@ -109,84 +182,81 @@ class FusionNet(nn.Module):
         self.stem = Convolution(12, half, border="none")
         self.down4 = Convolution(half, quarter, stride=2)
         self.down8 = Convolution(quarter, body, stride=2)
-        self.body = nn.ModuleList(Convolution(body, body) for _ in range(2 * shape.body_blocks))
-        self.up4 = Doubling(body, quarter)
-        self.merge4 = Convolution(quarter, quarter)
+        self.body = nn.ModuleList(Modulated(body, body) for _ in range(2 * shape.body_blocks))
+        self.up4 = Modulated(body, quarter, doubling=True)
+        self.merge4 = Modulated(quarter, quarter)
         self.quarter = nn.ModuleList(
-            Convolution(quarter, quarter) for _ in range(2 * shape.quarter_blocks)
+            Modulated(quarter, quarter) for _ in range(2 * shape.quarter_blocks)
         )
-        self.up2 = Doubling(quarter, half)
-        self.merge2 = Convolution(half, half, border="zero")
+        self.up2 = Modulated(quarter, half, doubling=True)
+        self.merge2 = Modulated(half, half, border="zero")
         self.head = Head(half)
-        layers = {"up4": (quarter, 1.0), "merge4": (quarter, 1.0)}
-        layers |= {"up2": (half, 1.0), "merge2": (half, 1.0)}
-        for chain, channels, count in (
-            ("body", body, shape.body_blocks),
-            ("quarter", quarter, shape.quarter_blocks),
-        ):
-            for index in range(2 * count):
-                # a residual branch starts small, so that the chain starts near the identity
-                layers[f"{chain}.{index}"] = channels, 1.0 if index % 2 == 0 else 0.5
-        self.affines = _Affines(self.code_size, layers)
+        layers = {}
+        for name, module in self.named_modules():
+            if isinstance(module, Modulated):
+                outputs, inputs = module.weight.shape[:2]
+                gain = _GAIN
+                if name[-1:].isdigit() and "." in name:
+                    gain = _BRANCH_GAIN if int(name.rpartition(".")[2]) % 2 else 1.0
+                layers[name] = inputs, outputs, gain
+        self.teller = Teller(self.code_size, layers)
 
     @property
     def code_size(self) -> int:
         """How many numbers a painting's code has."""
-        return 2 * (self.shape.half + self.shape.quarter + self.shape.body)
+        return colours.SIZE + 2 * (self.shape.half + self.shape.quarter + self.shape.body)
 
-    def encode(self, pictures: Tensor) -> list[Tensor]:
-        """The features of three levels, at 1/2, 1/4 and 1/8 of the picture's resolution."""
-        half = F.relu(self.stem(self.entry(pictures)))  # (B, half, H/2, W/2)
+    def analyse(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The features of three levels, at 1/2, 1/4 and 1/8 of the picture's resolution, and its
+        code, (B, K): its colours, then mean and deviation of each level.
+        """
+        own = colours.colours_of(pictures)
+        half = F.relu(self.stem(self.entry(colours.canonical(pictures, own))))
         quarter = F.relu(self.down4(half))  # (B, quarter, H/4, W/4)
-        return [half, quarter, F.relu(self.down8(quarter))]  # … (B, body, H/8, W/8)
-
-    def code_of(self, levels: list[Tensor]) -> Tensor:
-        """Means and deviations of the three levels, (B, K)."""
-        return torch.cat([part for level in levels for part in moments(level)], 1)
+        levels = [half, quarter, F.relu(self.down8(quarter))]  # … (B, body, H/8, W/8)
+        return levels, torch.cat([own, *(part for x in levels for part in moments(x))], 1)
 
     def code(self, paintings: Tensor) -> Tensor:
         """The code of paintings, (B, 3, H, W) -> (B, K)."""
-        return self.code_of(self.encode(paintings))
+        return self.analyse(paintings)[1]
 
     def forward(self, pictures: Tensor, code: Tensor, alpha: Tensor | float = 1.0) -> Tensor:
         """Paint pictures, (B, 3, H, W), by codes, (B or 1, K), to the part `alpha`, (B, 1)."""
-        levels = self.encode(pictures)
-        own = self.code_of(levels)
-        return self.decode(levels, own + alpha * (code - own))
+        levels, own = self.analyse(pictures)
+        mixed = own + alpha * (code - own)
+        painted = self.decode(self.fuse(levels, own, mixed), self.teller(mixed))
+        painted = colours.coloured(painted, mixed[:, : colours.SIZE])
+        share = (torch.as_tensor(alpha, device=painted.device) / FADE).clamp_max(1)
+        return torch.lerp(pictures, painted, share.to(painted).view(-1, 1, 1, 1))
 
-    def decode(self, levels: list[Tensor], code: Tensor) -> Tensor:
-        """The painting of features of three levels by a code, (B, 3, H, W)."""
-        half, quarter, body = self.fuse(levels, code)
-        affines = self.affines(code)
-        x = self._chain("body", self.body, body, affines)
-        x = F.relu(self._styled("up4", self.up4(x), affines) + quarter)  # (B, quarter, H/4, W/4)
-        x = F.relu(self._styled("merge4", self.merge4(x), affines))
-        x = self._chain("quarter", self.quarter, x, affines)
-        x = F.relu(self._styled("up2", self.up2(x), affines) + half)  # (B, half, H/2, W/2)
-        return cast(Tensor, self.head(F.relu(self._styled("merge2", self.merge2(x), affines))))
+    def fuse(self, levels: list[Tensor], own: Tensor, code: Tensor) -> list[Tensor]:
+        """The levels with the statistics of the code in place of their `own` (AdaIN)."""
+        sizes = [colours.SIZE, *(level.shape[1] for level in levels for _ in range(2))]
+        _, *had = torch.split(own, sizes, 1)
+        _, *given = torch.split(code, sizes, 1)
+        fused = []
+        for x, mean, deviation, wanted, spread in zip(
+            levels, had[::2], had[1::2], given[::2], given[1::2], strict=True
+        ):
+            scale = spread / deviation
+            fused.append(_affine(x, scale, wanted - mean * scale))
+        return fused
 
-    def fuse(self, levels: list[Tensor], code: Tensor) -> list[Tensor]:
-        """The levels with the statistics of the code in place of their own (AdaIN)."""
-        sizes = [level.shape[1] for level in levels for _ in range(2)]
-        parts = torch.split(code, sizes, 1)
-        return [
-            _affine(standardised(level), deviation, mean)
-            for level, mean, deviation in zip(levels, parts[::2], parts[1::2], strict=True)
-        ]
+    def decode(self, levels: list[Tensor], told: dict[str, Modulation]) -> Tensor:
+        """The painting of fused levels, (B, 3, H, W), in the colours of the common distribution."""
+        half, quarter, body = levels
+        x = self._chain("body", self.body, body, told)
+        x = F.relu(self.up4(x, told["up4"]) + quarter)  # (B, quarter, H/4, W/4)
+        x = F.relu(self.merge4(x, told["merge4"]))
+        x = self._chain("quarter", self.quarter, x, told)
+        x = F.relu(self.up2(x, told["up2"]) + half)  # (B, half, H/2, W/2)
+        return cast(Tensor, self.head(F.relu(self.merge2(x, told["merge2"]))))
 
     def _chain(
-        self,
-        name: str,
-        convolutions: nn.ModuleList,
-        x: Tensor,
-        affines: Affines,
+        self, name: str, layers: nn.ModuleList, x: Tensor, told: dict[str, Modulation]
     ) -> Tensor:
         """Residual blocks of two convolutions each. (B, C, H, W) -> the same"""
-        for index in range(0, len(convolutions), 2):
-            y = F.relu(self._styled(f"{name}.{index}", convolutions[index](x), affines))
-            y = self._styled(f"{name}.{index + 1}", convolutions[index + 1](y), affines)
-            x = F.relu(x + y)
+        for index in range(0, len(layers), 2):
+            y = F.relu(layers[index](x, told[f"{name}.{index}"]))
+            x = F.relu(x + layers[index + 1](y, told[f"{name}.{index + 1}"]))
         return x
-
-    def _styled(self, name: str, x: Tensor, affines: Affines) -> Tensor:
-        return _affine(x, *affines[name])

@@ -3,8 +3,8 @@
 ``frame``  uint8 (1, height, width, 3), ``code`` float32 (1, K) and ``alpha`` float32 (1, 1) to
 ``painted`` uint8 like the frame: what runs live. ``painting`` uint8 (1, height, width, 3) to
 ``code``: run once a painting. Codes may be mixed by weights that sum to 1. Pictures are RGB, of any
-size. Weights are stored in 16 bits, arithmetic is in 32; the 8-bit variant, whose convolutions
-onnxruntime's own quantizer rewrites, keeps statistics and scales in float.
+size. Weights are stored in 16 bits, those of the body in 8; arithmetic is in 32. In the 8-bit
+variant, onnxruntime's own quantizer rewrites the convolutions of the body.
 """
 
 import logging
@@ -12,19 +12,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from .fusion import EPSILON, Convolution, Doubling, FusionNet
-from .networks import MARGIN, Conv, phase_kernel
-from .onnx import IR_VERSION, OPSET, Graph, in_onnx_order
-
-_SPATIAL: Final = (2, 3)
+from . import colours
+from ._colours_onnx import SPATIAL, ColourGraph
+from .fusion import EPSILON, FADE, USUAL, WEIGHT_EPSILON, Convolution, FusionNet, Modulated
+from .networks import MARGIN, Conv, Head
+from .onnx import IR_VERSION, OPSET, in_onnx_order
+from .quantize import quantize_weight
 
 
 def export_fusion(network: FusionNet) -> dict[str, onnx.ModelProto]:
@@ -52,6 +54,9 @@ def export_fusion_int8(network: FusionNet, feeds: Iterable[dict[str, Any]]) -> o
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
+            nodes_to_exclude=_in_float(source),
+            # ranges are averaged over what is fed, not stretched to the rarest of it
+            extra_options={"CalibMovingAverage": True},
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
@@ -60,6 +65,14 @@ def export_fusion_int8(network: FusionNet, feeds: Iterable[dict[str, Any]]) -> o
     del model.metadata_props[:]
     model.producer_name = "stylize-video"
     return model
+
+
+def _in_float(model: Path) -> list[str]:
+    """The convolutions outside the body. The body is most of the arithmetic; of what lies nearer to
+    the picture, 8 bits would be seen.
+    """
+    nodes = onnx.load(model).graph.node
+    return [n.name for n in nodes if n.op_type == "Conv" and not n.input[1].startswith("body.")]
 
 
 @contextmanager
@@ -72,13 +85,21 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+@torch.no_grad()
 def as_stored(network: FusionNet) -> None:
-    """Round all weights to the 16 bits they are stored in, in place."""
-    for parameter in network.parameters():
-        parameter.data = parameter.data.half().float()
+    """Round all weights to what they are stored in, in place: those of the body to 8 bits with a
+    scale for every output, in both variants; the rest to 16 bits.
+    """
+    for name, parameter in network.named_parameters():
+        if name.startswith("body."):
+            integers, scale = quantize_weight(_array(parameter), 1)
+            rounded = torch.from_numpy(integers.astype(np.float32) * scale[:, None, None, None])
+            parameter.copy_(rounded)
+        else:
+            parameter.copy_(parameter.half().float())
 
 
-class _FusionGraph(Graph):
+class _FusionGraph(ColourGraph):
     """`plain` keeps the weights of convolutions as they are, where a quantizer looks for them."""
 
     def __init__(self, network: FusionNet, *, plain: bool = False) -> None:
@@ -89,11 +110,13 @@ class _FusionGraph(Graph):
         """frame, code, alpha -> painted"""
         height, width = self._sides("frame")
         padded, sides = self._pad("frame", (height, width))
-        levels = self._encode(padded)
-        moments = [self._moments(level) for level in levels]
-        own = self._node("Concat", *(part for pair in moments for part in pair), axis=1)
+        cells = self._cells(padded)
+        levels, own = self._analyse(cells)
         code = self._node("Add", own, self._node("Mul", "alpha", self._node("Sub", "code", own)))
-        painted = self._decode(self._fuse(levels, moments, code), self._affines(code), sides)
+        palette = self._split(code, [colours.SIZE, self._fusion.code_size - colours.SIZE])[0]
+        x = self._decode(self._fuse(levels, own, code), self._told(code), sides)
+        x = self._faded(cells, self.coloured(x, palette))
+        painted = self._rows_to_space(self._as_bytes(x), sides, 2, 3)
         corner = self._constant(np.array([MARGIN, MARGIN], np.int64))
         end = self._node("Add", corner, self._node("Concat", height, width, axis=0))
         axes = self._constant(np.array([1, 2], np.int64))
@@ -112,8 +135,7 @@ class _FusionGraph(Graph):
     def encoder(self) -> onnx.ModelProto:
         """painting -> code"""
         padded, _ = self._pad("painting", self._sides("painting"))
-        moments = [self._moments(level) for level in self._encode(padded)]
-        self._node("Concat", *(part for pair in moments for part in pair), axis=1, name="code")
+        self._analyse(self._cells(padded), name="code")
         picture: list[int | str] = [1, "height", "width", 3]
         size = self._fusion.code_size
         return self._finished(
@@ -132,116 +154,168 @@ class _FusionGraph(Graph):
 
     # --- parts
 
-    def _encode(self, frame: str) -> list[str]:
-        net = self._fusion
+    def _cells(self, frame: str) -> str:
+        """Cells of 2x2 pixels of a padded frame, (1, 12, H/2 + 2, W/2 + 2) in 0..1."""
         nchw = self._node("Transpose", frame, perm=[0, 3, 1, 2])
         cells = self._node("SpaceToDepth", nchw, blocksize=2)
-        x = self._node("Cast", cells, to=TensorProto.FLOAT)  # (1, 12, H/2, W/2) in 0..255
+        bytes_ = self._node("Cast", cells, to=TensorProto.FLOAT)
+        return self._node("Mul", bytes_, self._constant(np.float32(1 / 255)))
+
+    def _analyse(self, x: str, name: str | None = None) -> tuple[list[str], str]:
+        """The features of three levels of a frame's cells, and its code."""
+        own = self.colours_of(x)
+        x = self._node("Transpose", x, perm=[0, 2, 3, 1])
+        x = self._node("Transpose", self.canonical(x, own), perm=[0, 3, 1, 2])
         half = self._node("Relu", self._layer("stem", x))
         quarter = self._node("Relu", self._layer("down4", half))
-        assert isinstance(net.down8, Convolution)
-        return [half, quarter, self._node("Relu", self._layer("down8", quarter))]
+        levels = [half, quarter, self._node("Relu", self._layer("down8", quarter))]
+        moments = [part for level in levels for part in self._moments(level)]
+        return levels, self._node("Concat", own, *moments, name=name, axis=1)
 
     def _moments(self, x: str) -> tuple[str, str]:
         """Mean and deviation, (1, C) each."""
-        axes = self._constant(np.array(_SPATIAL, np.int64))
+        axes = self._constant(np.array(SPATIAL, np.int64))
         mean = self._node("ReduceMean", x, axes, keepdims=1)
         off = self._node("Sub", x, mean)
         variance = self._node("ReduceMean", self._node("Mul", off, off), axes, keepdims=0)
         lifted = self._node("Add", variance, self._constant(np.float32(EPSILON)))
         return self._node("Squeeze", mean, axes), self._node("Sqrt", lifted)
 
-    def _fuse(self, levels: list[str], moments: list[tuple[str, str]], code: str) -> list[str]:
+    def _fuse(self, levels: list[str], own: str, code: str) -> list[str]:
         """AdaIN as one scale and one shift a channel."""
         shape = self._fusion.shape
         sizes = [c for c in (shape.half, shape.quarter, shape.body) for _ in range(2)]
-        parts = self._split(code, sizes)
+        had = self._split(own, [colours.SIZE, *sizes])[1:]
+        given = self._split(code, [colours.SIZE, *sizes])[1:]
         fused = []
-        for level, (mean, deviation), wanted, spread in zip(
-            levels, moments, parts[::2], parts[1::2], strict=True
+        for level, mean, deviation, wanted, spread in zip(
+            levels, had[::2], had[1::2], given[::2], given[1::2], strict=True
         ):
             scale = self._node("Div", spread, deviation)
             shift = self._node("Sub", wanted, self._node("Mul", mean, scale))
             fused.append(self._affine(level, scale, shift))
         return fused
 
-    def _affines(self, code: str) -> dict[str, tuple[str, str]]:
-        affines = self._fusion.affines
-        weight = self._half(affines.linear.weight, "affines.weight")
-        bias = self._half(affines.linear.bias, "affines.bias")
-        both = self._node("Gemm", code, weight, bias, transB=1)
-        sizes = list(affines.sizes.values())
-        parts = self._split(both, [*sizes, *sizes])
-        count = len(sizes)
-        pairs = zip(parts[:count], parts[count:], strict=True)
-        return dict(zip(affines.sizes, pairs, strict=True))
+    def _told(self, code: str) -> dict[str, tuple[str, str, str]]:
+        """Scales of inputs, and scales and shifts of outputs, by the name of the layer."""
+        teller = self._fusion.teller
+        off = self._node("Sub", code, self._constant(_array(teller.mean)[None], "teller.mean"))
+        spread = self._constant(_array(teller.deviation)[None], "teller.deviation")
+        low, high = (self._constant(np.float32(v)) for v in (-USUAL, USUAL))
+        usual = self._node("Clip", self._node("Div", off, spread), low, high)
+        x = self._node("Relu", self._linear("teller.hidden", usual))
+        sizes = [n for parts in teller.sizes.values() for n in parts]
+        parts = iter(self._split(self._linear("teller.out", x), sizes))
+        told = {}
+        for name in teller.sizes:
+            taps, gains, shifts = next(parts), next(parts), next(parts)
+            module = cast(Modulated, self._fusion.get_submodule(name))
+            energies = self._half(_array(module.energies()).T, f"{name}.energies")
+            energy = self._node("MatMul", self._node("Mul", taps, taps), energies)
+            lifted = self._node("Add", energy, self._constant(np.float32(WEIGHT_EPSILON)))
+            told[name] = taps, self._node("Div", gains, self._node("Sqrt", lifted)), shifts
+        return told
+
+    def _linear(self, name: str, x: str) -> str:
+        layer = self._fusion.get_submodule(name)
+        weight, bias = (cast(Tensor, v) for v in (layer.weight, layer.bias))
+        stored = self._half(weight, f"{name}.weight"), self._half(bias, f"{name}.bias")
+        return self._node("Gemm", x, *stored, transB=1)
 
     def _decode(
-        self, levels: list[str], affines: dict[str, tuple[str, str]], sides: tuple[str, str]
+        self,
+        levels: list[str],
+        told: dict[str, tuple[str, str, str]],
+        sides: tuple[str, str],
     ) -> str:
+        """The painting in the colours of the common distribution, (1, H/2, W/2, 12)."""
         half, quarter, body = levels
         net = self._fusion
 
-        def styled(name: str, x: str) -> str:
-            return self._affine(x, *affines[name])
+        def modulated(name: str, x: str, factor: int = 0) -> str:
+            taps, scale, shift = told[name]
+            y = self._layer(name, self._scaled(x, taps))
+            if factor:
+                channels = len(cast(Modulated, net.get_submodule(name)).weight)
+                y = self._depth_to_space(y, sides, factor, channels)
+                y = self._node("Transpose", y, perm=[0, 3, 1, 2])
+            return self._affine(y, scale, shift)
 
         def chain(name: str, layers: nn.ModuleList, x: str) -> str:
             for index in range(0, len(layers), 2):
-                first, second = f"{name}.{index}", f"{name}.{index + 1}"
-                y = self._node("Relu", styled(first, self._layer(first, x)))
-                y = styled(second, self._layer(second, y))
+                y = self._node("Relu", modulated(f"{name}.{index}", x))
+                y = modulated(f"{name}.{index + 1}", y)
                 x = self._node("Relu", self._node("Add", x, y))
             return x
 
-        def doubled(name: str, x: str, factor: int) -> str:
-            conv = cast(Doubling, net.get_submodule(name))
-            y = self._layer(name, x)
-            y = self._depth_to_space(y, sides, factor, conv.weight.shape[0])
-            return styled(name, self._node("Transpose", y, perm=[0, 3, 1, 2]))
-
         x = chain("body", net.body, body)
-        x = self._node("Relu", self._node("Add", doubled("up4", x, 8), quarter))
-        x = self._node("Relu", styled("merge4", self._layer("merge4", x)))
+        x = self._node("Relu", self._node("Add", modulated("up4", x, 8), quarter))
+        x = self._node("Relu", modulated("merge4", x))
         x = chain("quarter", net.quarter, x)
-        x = self._node("Relu", self._node("Add", doubled("up2", x, 4), half))
-        x = self._node("Relu", styled("merge2", self._layer("merge2", x)))
-        return self._head(x, net.head.fold(), sides, "picture")
+        x = self._node("Relu", self._node("Add", modulated("up2", x, 4), half))
+        x = self._node("Relu", modulated("merge2", x))
+        return self._node("Transpose", self._layer("head", x), perm=[0, 2, 3, 1])
+
+    def _faded(self, cells: str, painted: str) -> str:
+        """The painting, (1, H/2, W/2, 12), with the photo mixed in for an alpha under `FADE`."""
+        share = self._node("Div", "alpha", self._constant(np.float32(FADE)))
+        share = self._node("Min", share, self._constant(np.float32(1)))
+        photo = self._node("Transpose", self.without_ring(cells), perm=[0, 2, 3, 1])
+        more = self._node("Mul", share, self._node("Sub", painted, photo))
+        return self._node("Add", photo, more)
+
+    def _as_bytes(self, x: str) -> str:
+        """0..1 as uint8."""
+        low, high = self._constant(np.float32(0)), self._constant(np.float32(255))
+        levels = self._node("Clip", self._node("Mul", x, high), low, high)
+        return self._node("Cast", self._node("Round", levels), to=TensorProto.UINT8)
 
     # --- pieces
 
     def _layer(self, name: str, x: str) -> str:
         module = self._fusion.get_submodule(name)
-        if isinstance(module, Doubling):
-            kernel = phase_kernel(module.weight, cast(Tensor, module.polyphase))
-            conv = Conv(kernel.detach(), kernel.new_zeros(len(kernel)), 1, 2, "edge")
+        if isinstance(module, Modulated):
+            conv = Conv(
+                module.kernel().detach(),
+                module.weight.new_zeros(0),
+                1,
+                2 if module.doubling else 1,
+                module.border,
+            )
+        elif isinstance(module, Head):
+            conv = module.fold()
         else:
             assert isinstance(module, Convolution)
             conv = Conv(module.weight, module.bias, module.stride, 1, module.border)
         return self._raw_conv(name, x, conv)
 
     def _raw_conv(self, name: str, x: str, conv: Conv) -> str:
-        weight, bias = (in_onnx_order(name, conv, _array(v)) for v in (conv.weight, conv.bias))
-        if name == "stem":
-            weight = weight / np.float32(255)  # the frame is 0..255, the network's values are 0..1
-        if self._plain:
-            full = np.float32(255 if name == "head" else 1)
-            w = self._constant(weight * full, f"{name}.weight")
-            b = self._constant(bias * full, f"{name}.bias")
-        else:
-            w, b = self._half(weight, f"{name}.weight"), self._half(bias, f"{name}.bias")
-            if name == "head":
-                levels = self._constant(np.float32(255))
-                w, b = self._node("Mul", w, levels), self._node("Mul", b, levels)
+        weight = in_onnx_order(name, conv, _array(conv.weight))
+        stored = [self._weight(weight, f"{name}.weight")]
+        if len(conv.bias):
+            bias = in_onnx_order(name, conv, _array(conv.bias))
+            stored.append(self._weight(bias, f"{name}.bias"))
         if conv.border == "edge":
             x = self._edged(x)
         return self._node(
             "Conv",
             x,
-            w,
-            b,
+            *stored,
             kernel_shape=[int(weight.shape[-1])] * 2,
             strides=[conv.stride] * 2,
             pads=[1 if conv.border == "zero" else 0] * 4,
+        )
+
+    def _weight(self, value: NDArray[Any], name: str) -> str:
+        """What a convolution multiplies with: the body's weights in 8 bits, the rest in 16."""
+        if not name.startswith("body."):
+            return self._half(value, name)
+        if self._plain:
+            return self._constant(value, name)
+        integers, scale = quantize_weight(value, 1)
+        as_float = self._node("Cast", self._constant(integers, name), to=TensorProto.FLOAT)
+        return self._node(
+            "Mul", as_float, self._constant(scale[:, None, None, None], f"{name}.scale")
         )
 
     def _half(self, value: Tensor | NDArray[Any], name: str) -> str:
@@ -252,18 +326,13 @@ class _FusionGraph(Graph):
 
     def _affine(self, x: str, scale: str, shift: str) -> str:
         """x * scale + shift with (1, C) each."""
-        axes = self._constant(np.array(_SPATIAL, np.int64))
-        wide, high = (self._node("Unsqueeze", v, axes) for v in (scale, shift))
-        return self._node("Add", self._node("Mul", x, wide), high)
+        axes = self._constant(np.array(SPATIAL, np.int64))
+        return self._node("Add", self._scaled(x, scale), self._node("Unsqueeze", shift, axes))
 
-    def _split(self, x: str, sizes: list[int]) -> list[str]:
-        """Parts of (1, N) along its second axis."""
-        outputs = [self._name("part") for _ in sizes]
-        node = helper.make_node(
-            "Split", [x, self._constant(np.array(sizes, np.int64))], outputs, axis=1
-        )
-        self._nodes.append(node)
-        return outputs
+    def _scaled(self, x: str, scale: str) -> str:
+        """x * scale, (1, C)."""
+        axes = self._constant(np.array(SPATIAL, np.int64))
+        return self._node("Mul", x, self._node("Unsqueeze", scale, axes))
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

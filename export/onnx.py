@@ -244,9 +244,13 @@ class Graph:
         """(1, 4C, H/f, W/f), channels (i, j, c) -> (1, 2H/f, 2W/f, C): rows of 2C values change
         places.
         """
+        y = self._node("Transpose", x, perm=[0, 2, 3, 1])
+        return self._rows_to_space(y, sides, factor, channels)
+
+    def _rows_to_space(self, y: str, sides: tuple[str, str], factor: int, channels: int) -> str:
+        """The same from (1, H/f, W/f, 4C)."""
         low = [self._node("Div", side, self._int(factor)) for side in sides]
         high = [self._node("Mul", side, self._int(2)) for side in low]
-        y = self._node("Transpose", x, perm=[0, 2, 3, 1])
         split = self._node("Concat", *low, self._int(2), self._int(2 * channels), axis=0)
         y = self._node("Transpose", self._node("Reshape", y, split), perm=[0, 2, 1, 3])
         joined = self._node("Concat", self._int(1), *high, self._int(channels), axis=0)

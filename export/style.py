@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
+import torch
 from torch import Tensor
 
 from .card import Card, read_credits, write_card, write_readme
 from .data import list_photos, load_painting, read_picture, to_tensor
 from .errors import ConversionError
 from .fusion import FusionNet
+from .fusion_equalize import equalize_fusion
 from .fusion_onnx import as_stored, export_fusion, export_fusion_int8
 from .methods.base import read_checkpoint
-from .networks import STRIDE
+from .networks import STRIDE, pad_picture
 from .onnx import add_card, export_onnx
 from .quantize import calibrate, equalize, round_weights
 from .train import load_network, read_config
@@ -84,8 +86,6 @@ def _export_any(
     config = read_config(run)
     network = FusionNet().eval()
     network.load_state_dict(read_checkpoint(run)["network"])
-    as_stored(network)
-    models = export_fusion(network)
     pictures = _pick(
         list_photos(photos or Path(config.photos)), _CALIBRATION_PHOTOS + _CHECK_PHOTOS
     )
@@ -96,6 +96,13 @@ def _export_any(
         load_painting(path, PAINTING_SIDE)
         for path in (list_photos(folder) if folder.is_dir() else [folder])
     ]
+    with torch.no_grad():
+        codes = [network.code(pad_picture(painting)) for painting in paintings]
+    equalize_fusion(
+        network, ((pad_picture(p), codes[i % len(codes)]) for i, p in enumerate(calibration))
+    )
+    as_stored(network)
+    models = export_fusion(network)
     feeds = calibration_feeds(models["code"], calibration, paintings)
     models["int8"] = export_fusion_int8(network, feeds)
     measured = verify_fusion(network, models, checks, paintings[:_CHECK_PAINTINGS])

@@ -1,8 +1,9 @@
 """Training of the network for any painting at once (Huang 2017; Ghiasi 2017).
 
 Every step paints a batch of photos by as many styles: crops of the paintings, and of other photos,
-which teach what few paintings can't. A share of the batch gets its own picture as the style, and
-must come back as it was: what alpha = 0 means.
+which teach what few paintings can't. What is kept of a photo is judged by the photo in the style's
+colours. A share of the batch gets its own picture as the style, and must come back as it was: what
+alpha = 0 means.
 """
 
 from collections.abc import Iterator
@@ -10,40 +11,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .. import losses
 from .._encoders import Encoder
 from .._machine import Precision, keep_memory, pick_dtype
 from ..card import style_files
-from ..data import (
-    MAX_SHIFT,
-    Augmentation,
-    Motion,
-    PhotoStream,
-    draw_motion,
-    list_photos,
-    read_picture,
-    to_tensor,
-    turned_hue,
-)
+from ..colours import canonical, coloured, colours_of
+from ..data import MAX_SHIFT, Augmentation, Motion, PhotoStream, draw_motion, list_photos
 from ..errors import ConversionError, TrainingError
 from ..features import load_features
 from ..fusion import LIVE, FusionNet
-from ..fusion_growth import fusion_from_onnx, grown_fusion
-from ..layers import features_of, parse_layers, place_layers
-from ..style_losses import style_losses_of
+from ..fusion_growth import fusion_from_onnx, grown_fusion, is_fusion
+from ..fusion_start import fusion_from_style
+from ..layers import Layers, features_of, parse_layers, place_layers
+from ..onnx import network_from_onnx
+from ..style_losses import moments_of, style_losses_of
+from ._paintings import Statistics, StylePool
 from .base import Trainer, check_size, place, write_sheet
 
 _CONTEXT: Final = 32
 _LEAK: Final = 0.05
 _PREVIEW: Final = 6
+_SETTLING: Final = 96
+"""Styles that a new network learns from how codes are distributed."""
+_BROAD: Final = 16
+_STARTING: Final = 4
+"""Batches of photos that tell what is usual in a style to start from."""
+_SHARE: Final = 4
+"""One picture of so many, one at least, is moved and painted again, and one has itself as style."""
 
 
 @dataclass(frozen=True)
@@ -56,64 +57,44 @@ class ArbitraryConfig:
     features: tuple[str, ...] = ("vgg19",)
     method: str = "arbitrary"
     start: str = ""
-    """The float ONNX file of a finished network for any painting to start from."""
-    steps: int = 6000
-    batch: int = 6
-    crop: int = 160
-    """Side of the crops, pixels; a multiple of 32."""
+    """The finished style to start from, instead of random weights: one of any painting, or one of a
+    single painting, whose strokes all paintings get to begin with. Its name, folder or float ONNX
+    file.
+    """
+    steps: int = 3000
+    batch: int = 3
+    crop: int = 192
+    """Side of the crops of photos, pixels; a multiple of 32. The statistics of small crops scatter,
+    which teaches fine texture, since that scatters least.
+    """
+    style_crop: int = 256
+    """Side of the crops of paintings, pixels; a multiple of 32."""
     painting_side: int = 512
     """Short side the paintings are scaled to, pixels, give or take a fifth."""
-    style_loss: str = "gram+moments"
-    style_layers: str = "relu1_1:0.5 relu2_1:1 relu3_1:1"
-    content_layers: str = "relu2_2:0.5 relu3_3:1"
-    content: float = 1.5
-    style: float = 30.0
-    light: float = 0.5
-    """Weight of keeping light and shade where they are."""
-    identity: float = 8.0
+    style_pool: int = 640
+    """Styles, drawn once for the whole run."""
+    style_loss: str = "gram+moments+correlation"
+    style_layers: str = "relu1_1 relu2_1 relu3_1"
+    coarse_layers: str = "relu2_1:0.5 relu3_1:0.5"
+    """Layers whose statistics are matched in pictures of half the size too; none if empty."""
+    content_layers: str = "relu3_1"
+    content: float = 10.0
+    style: float = 10.0
+    broad: float = 40.0
+    """Weight of keeping broad light and colours where they are: those of the photo in the style's
+    colours. Without it, patches of colour come up wherever the painting has more of it.
+    """
+    identity: float = 20.0
     """Weight of giving a picture back that is its own style."""
-    variation: float = 0.1
+    variation: float = 0.0
     equivariance: float = 8.0
     lattice: float = 1000.0
     photo_styles: float = 0.1
     """Share of styles that are crops of photos."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 7e-4
     seed: int = 0
     precision: Precision = "auto"
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-class StyleStream:
-    """Crops of paintings and photos as styles, (3, S, S) float in 0..1, drawn by a generator."""
-
-    def __init__(self, config: ArbitraryConfig, photos: list[Path], side: int) -> None:
-        folder = Path(config.painting)
-        paths = list_photos(folder) if folder.is_dir() else [folder]
-        self._paintings = [_scaled(read_picture(path), config.painting_side) for path in paths]
-        self._photos, self._share, self._side = photos, config.photo_styles, side
-
-    def draw(self, random: np.random.Generator) -> Tensor:
-        """One style."""
-        if random.random() < self._share:
-            source = read_picture(self._photos[int(random.integers(len(self._photos)))])
-        else:
-            source = self._paintings[int(random.integers(len(self._paintings)))]
-        zoom = random.uniform(0.8, 1.25)
-        seen = min(*source.shape[:2], max(16, round(self._side / zoom)))
-        y, x = (int(random.integers(0, n - seen + 1)) for n in source.shape[:2])
-        crop = source[y : y + seen, x : x + seen]
-        crop = np.asarray(cv2.resize(crop, (self._side,) * 2, interpolation=cv2.INTER_AREA))
-        if random.random() < 0.5:
-            crop = crop[:, ::-1]
-        if random.random() < 0.5:
-            crop = turned_hue(np.asarray(crop, np.uint8), random.uniform(-180, 180))
-        return to_tensor(np.ascontiguousarray(crop, np.uint8))
-
-
-def _scaled(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    scale = short_side / min(picture.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method), np.uint8)
 
 
 class ArbitraryTrainer(Trainer):
@@ -131,15 +112,54 @@ class ArbitraryTrainer(Trainer):
             place(encoder, device, self._dtype)
         self._style_layers = place_layers(parse_layers(config.style_layers), self._encoders)
         self._content_layers = place_layers(parse_layers(config.content_layers), self._encoders)
+        coarse = parse_layers(config.coarse_layers) if config.coarse_layers else {}
+        self._coarse_layers = place_layers(coarse, self._encoders)
         self._losses = style_losses_of(config.style_loss)
         photos = list_photos(Path(config.photos))
         side = config.crop + 2 * _CONTEXT
         self._stream = PhotoStream(photos, config.batch, side, config.seed, config.augmentation)
-        self._styles = StyleStream(config, photos, config.crop)
+        self._styles = StylePool(
+            Path(config.painting),
+            photos,
+            self._encoders,
+            (self._style_layers, self._coarse_layers),
+            count=config.style_pool,
+            side=config.style_crop,
+            painting_side=config.painting_side,
+            photo_share=config.photo_styles,
+            seed=config.seed,
+        )
         torch.manual_seed(config.seed)
-        self.network = _started(config.start)
+        self.network = self._started() if config.start else FusionNet()
         place(self.network, device)
-        self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
+        if not self.network.teller.settled:
+            self._settle()
+        self._optimiser = torch.optim.Adam(
+            self.network.parameters(), config.learning_rate, betas=(0.9, 0.99)
+        )
+
+    def _started(self) -> FusionNet:
+        """The finished network of any painting, or of one, to start from. Raises
+        `TrainingError`.
+        """
+        start = self.config.start
+        try:
+            model = onnx.load(style_files(start)["fp32"])
+            if is_fusion(model):
+                return grown_fusion(fusion_from_onnx(model), LIVE)
+            photos = torch.cat([self._stream.batch(step) for step in range(_STARTING)])
+            return fusion_from_style(network_from_onnx(model), photos, LIVE)
+        # KeyError and RuntimeError: a file that lacks layers, or has them in other sizes
+        except (OSError, DecodeError, ConversionError, ValueError, KeyError, RuntimeError) as error:
+            raise TrainingError(f"can't start from {start}: {error}") from error
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        random = np.random.default_rng((self.config.seed, 3))
+        drawn = self._styles.batch(_SETTLING, random).pictures.to(self.device)
+        self.network.teller.settle(
+            torch.cat([self.network.code(part) for part in torch.split(drawn, 4)])
+        )
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """The network and its optimiser."""
@@ -148,7 +168,7 @@ class ArbitraryTrainer(Trainer):
     @property
     def broken_photos(self) -> list[str]:
         """Photos that could not be read so far."""
-        return list(self._stream.broken)
+        return list(self._stream.broken | self._styles.broken)
 
     def run(self, until: int) -> Iterator[dict[str, float]]:
         """Train up to step `until`."""
@@ -161,48 +181,56 @@ class ArbitraryTrainer(Trainer):
 
     def _losses_of(self, photos: Tensor) -> dict[str, Tensor]:
         config = self.config
-        styles = self._draw_styles(self.step)
+        random = np.random.default_rng((config.seed, self.step, 2))
+        styles, whole, half = self._styles.batch(config.batch, random)
+        styles = styles.to(self.device).contiguous(memory_format=torch.channels_last)
+        own = max(1, config.batch // _SHARE)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             code = self.network.code(styles)
             painted = self.network(photos, code).float()
-            own = max(1, config.batch // 3)
             same = self.network(photos[:own], self.network.code(photos[:own])).float()
         seen, shown = _inner(photos), _inner(painted)
         shown = shown.clamp(0, 1) + _LEAK * (shown - shown.clamp(0, 1))
         with torch.no_grad():
-            goal = features_of(self._encoders, seen, self._content_layers)
-            wanted = features_of(self._encoders, styles, self._style_layers)
+            plain = coloured(canonical(seen, colours_of(seen)), colours_of(styles)).clamp(0, 1)
+            goal = features_of(self._encoders, plain, self._content_layers)
         found = features_of(self._encoders, shown, self._content_layers, self._style_layers)
         content = sum(
             w * losses.relative_distance(found[k], goal[k]) for k, w in self._content_layers.items()
         )
-        style = sum(
-            w * loss.each(found[k], loss.statistic(wanted[k]))
-            for k, w in self._style_layers.items()
-            for loss in self._losses
-        )
         terms: dict[str, Any] = {
             "content": config.content * content,
-            "style": config.style * style,
-            "light": config.light * losses.light_distance(shown, seen),
+            "style": config.style * self._style(found, whole, self._style_layers),
+            "broad": config.broad * (_broad(shown) - _broad(plain)).abs().mean(),
             "identity": config.identity * (_inner(same) - seen[:own]).abs().mean(),
-            "variation": config.variation * losses.total_variation(shown),
             "lattice": config.lattice * losses.lattice_energy(_inner(painted)),
             "range": 10 * losses.out_of_range(_inner(painted)),
         }
+        if self._coarse_layers:
+            found = features_of(self._encoders, F.avg_pool2d(shown, 2), self._coarse_layers)
+            terms["coarse"] = config.style * self._style(found, half, self._coarse_layers)
+        if config.variation:
+            terms["variation"] = config.variation * losses.total_variation(shown)
         if config.equivariance:
             terms["equivariance"] = config.equivariance * self._equivariance(photos, painted, code)
         return {name: value for name, value in terms.items() if isinstance(value, Tensor)}
 
-    def _draw_styles(self, step: int) -> Tensor:
-        random = np.random.default_rng((self.config.seed, step, 2))
-        drawn = torch.stack([self._styles.draw(random) for _ in range(self.config.batch)])
-        return drawn.to(self.device).contiguous(memory_format=torch.channels_last)
+    def _style(
+        self, found: dict[tuple[int, str], Tensor], wanted: Statistics, layers: Layers
+    ) -> Any:
+        """The distances of all style losses on all layers."""
+        total: Any = 0
+        for key, weight in layers.items():
+            ours = moments_of(found[key])
+            theirs = type(ours)(*(part.to(self.device) for part in wanted[key]))
+            for loss in self._losses:
+                total = total + weight * loss.distance(loss.of(ours), loss.of(theirs))
+        return total
 
     def _equivariance(self, photos: Tensor, painted: Tensor, code: Tensor) -> Tensor:
-        """Half of the batch, moved and painted again, against its moved paint."""
+        """A share of the batch, moved and painted again, against its moved paint."""
         random = np.random.default_rng((self.config.seed, self.step, 1))
-        some = max(1, len(photos) // 2)
+        some = max(1, len(photos) // _SHARE)
         motion = draw_motion(random, photos.shape[-1], _CONTEXT - MAX_SHIFT)
         motion = Motion(motion.grid.to(self.device), motion.valid.to(self.device))
         moved = motion.apply(photos[:some])
@@ -216,28 +244,31 @@ class ArbitraryTrainer(Trainer):
     def preview(self, path: Path) -> Path:
         """Photos, styles, each photo painted by its style, and given back at alpha = 0."""
         photos = self._stream.batch(self.config.steps)[:_PREVIEW].to(self.device)
-        styles = self._draw_styles(self.config.steps)[:_PREVIEW]
+        random = np.random.default_rng((self.config.seed, self.config.steps, 2))
+        styles = self._styles.batch(len(photos), random).pictures.to(self.device)
         code = self.network.code(styles)
         pictures = _inner(photos)
+        shown = F.interpolate(styles, size=pictures.shape[2:], mode="area")
         painted, same = self.network(pictures, code), self.network(pictures, code, 0.0)
-        return write_sheet([pictures, styles, painted.float(), same.float()], path)
+        return write_sheet([pictures, shown, painted.float(), same.float()], path)
 
 
-def _started(start: str) -> FusionNet:
-    """A new network, or the finished one to start from. Raises `TrainingError`."""
-    if not start:
-        return FusionNet()
-    try:
-        return grown_fusion(fusion_from_onnx(onnx.load(style_files(start)["fp32"])), LIVE)
-    # KeyError and RuntimeError: a file that lacks layers, or has them in other sizes
-    except (OSError, DecodeError, ConversionError, ValueError, KeyError, RuntimeError) as error:
-        raise TrainingError(f"can't start from {start}: {error}") from error
+def _broad(pictures: Tensor) -> Tensor:
+    """Light and colours larger than a stroke, (B, 3, H, W) -> (B, 3, H/16, W/16)."""
+    return F.avg_pool2d(pictures, _BROAD)
 
 
 def _check(config: ArbitraryConfig) -> None:
     check_size(config)
+    if config.style_crop < 64 or config.style_crop % 32:
+        raise TrainingError(
+            f"crops of styles of {config.style_crop} pixels can't be used: give a multiple of 32 "
+            "from 64"
+        )
     if not 0 <= config.photo_styles <= 1:
         raise TrainingError(f"a share of {config.photo_styles} of styles: give 0 to 1")
+    if config.style_pool < 1:
+        raise TrainingError(f"a pool of {config.style_pool} styles: give 1 or more")
     style_losses_of(config.style_loss)
 
 

@@ -26,7 +26,13 @@ def paintings(material: Material, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def arbitrary(material: Material, paintings: Path) -> ArbitraryConfig:
     return ArbitraryConfig(
-        painting=str(paintings), steps=6, painting_side=128, **small_run(material)
+        painting=str(paintings),
+        steps=6,
+        painting_side=128,
+        style_crop=64,
+        style_pool=8,
+        coarse_layers="relu1_1:0.5",
+        **small_run(material),
     )
 
 

@@ -49,6 +49,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(
         ("arbitrary", {"crop": 50}, "give a multiple of 32 from 64"),
         ("arbitrary", {"steps": 0}, "0 steps"),
         ("arbitrary", {"photo_styles": 1.5}, "a share of 1.5 of styles"),
+        ("arbitrary", {"style_crop": 100}, "crops of styles of 100 pixels can't be used"),
+        ("arbitrary", {"style_pool": 0}, "a pool of 0 styles: give 1 or more"),
         ("arbitrary", {"style_loss": "x"}, "there is no style loss 'x'"),
         ("arbitrary", {"content_layers": "relu9_1"}, "no loss network has a layer 'relu9_1'"),
         ("adversarial", {"tier": "huge"}, "give one of fast, balanced, fine"),
@@ -64,6 +66,16 @@ def test_settings_that_can_not_work(
     config = dataclasses.replace(request.getfixturevalue(method), **changes)
     with pytest.raises(TrainingError, match=said):
         trainer_for(config, CPU)
+
+
+def test_a_checkpoint_with_other_layers_is_said(arbitrary: ArbitraryConfig, tmp_path: Path) -> None:
+    trainer = trainer_for(dataclasses.replace(arbitrary, style_pool=2), CPU)
+    trainer.save(tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["network"].pop("stem.bias")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=r"of another version .* its network does not fit"):
+        trainer.load(tmp_path)
 
 
 def test_an_empty_folder_of_paintings_is_said(
@@ -82,7 +94,7 @@ def test_real_paintings(data: Data, tmp_path: Path) -> None:
     vgg = str(data("vgg/vgg19_conv1_1-conv3_4_caffe_rgb.fp16.safetensors"))
     common = {"painting": str(data("styles")), "photos": str(data("photos")), "features": (vgg,)}
     configs = [
-        ArbitraryConfig(**common, steps=4, batch=2, crop=96),  # type: ignore[arg-type]
+        ArbitraryConfig(**common, steps=4, batch=2, crop=96, style_pool=6),  # type: ignore[arg-type]
         AdversarialConfig(**common, steps=6, batch=2, crop=96, tier="fast"),  # type: ignore[arg-type]
     ]
     for config in configs:

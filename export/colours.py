@@ -41,12 +41,18 @@ def colours_of(pictures: Tensor) -> Tensor:
     """Means and Cholesky factor of a picture's colours, (B, 3, H, W) -> (B, 9): m1 m2 m3 l11 l21
     l22 l31 l32 l33. H and W are multiples of 4.
     """
-    cells = F.avg_pool2d(pictures.float(), CELL).flatten(2)  # (B, 3, H/4, W/4) -> (B, 3, N)
-    along = pictures.new_tensor(AXES, dtype=torch.float32) @ cells
-    mean = along.mean(2)
-    off = along - mean[:, :, None]
-    covariance = off @ off.transpose(1, 2) / off.shape[2]
-    return torch.cat([mean, _factor(covariance)], 1)
+    # in float, whatever the precision of the run: differences of like numbers are all there is here
+    with torch.autocast(pictures.device.type, enabled=False):
+        cells = F.avg_pool2d(pictures.float(), CELL).flatten(2)  # (B, 3, H/4, W/4) -> (B, 3, N)
+        along = _axes(pictures) @ cells
+        mean = along.mean(2)
+        off = along - mean[:, :, None]
+        covariance = off @ off.transpose(1, 2) / off.shape[2]
+        return torch.cat([mean, _factor(covariance)], 1)
+
+
+def _axes(pictures: Tensor) -> Tensor:
+    return torch.tensor(AXES, device=pictures.device)
 
 
 def _factor(covariance: Tensor) -> Tensor:
@@ -64,19 +70,21 @@ def canonical(pictures: Tensor, colours: Tensor) -> Tensor:
     """Pictures whose colours are `colours`, (B, 9), with those of the common distribution instead.
     (B, 3, H, W) -> the same
     """
-    axes = pictures.new_tensor(AXES, dtype=torch.float32)
-    matrix = SPREAD * axes.T @ _inverse(colours[:, 3:]) @ axes
-    return _mapped(pictures, matrix, MIDDLE - matrix @ axes.T @ colours[:, :3, None])
+    axes = _axes(pictures)
+    with torch.autocast(pictures.device.type, enabled=False):
+        matrix = SPREAD * axes.T @ _inverse(colours[:, 3:]) @ axes
+        return _mapped(pictures, matrix, MIDDLE - matrix @ axes.T @ colours[:, :3, None])
 
 
 def coloured(pictures: Tensor, colours: Tensor) -> Tensor:
     """The inverse of `canonical`: pictures of the common distribution in the colours of (B, 9).
     (B, 3, H, W) -> the same
     """
-    axes = pictures.new_tensor(AXES, dtype=torch.float32)
-    matrix = axes.T @ _lower(colours[:, 3:]) @ axes / SPREAD
+    axes = _axes(pictures)
     middle = torch.full((3, 1), MIDDLE, device=pictures.device)
-    return _mapped(pictures, matrix, axes.T @ colours[:, :3, None] - matrix @ middle)
+    with torch.autocast(pictures.device.type, enabled=False):
+        matrix = axes.T @ _lower(colours[:, 3:]) @ axes / SPREAD
+        return _mapped(pictures, matrix, axes.T @ colours[:, :3, None] - matrix @ middle)
 
 
 def _lower(factor: Tensor) -> Tensor:
@@ -97,5 +105,4 @@ def _inverse(factor: Tensor) -> Tensor:
 
 def _mapped(pictures: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     """matrix @ colour + shift everywhere, (B, 3, 3) and (B, 3, 1)."""
-    turned = torch.einsum("bij,bjhw->bihw", matrix.to(pictures.dtype), pictures)
-    return turned + shift.to(pictures.dtype)[..., None]
+    return torch.einsum("bij,bjhw->bihw", matrix, pictures.float()) + shift[..., None]

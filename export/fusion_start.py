@@ -53,9 +53,9 @@ def fusion_from_style(style: StyleNet, photos: Tensor, shape: Shape) -> FusionNe
         at += outputs
     for name in ("stem", "down4", "down8", "head"):
         layer = cast(Conv, style.get_submodule(name))
-        module_ = cast(Convolution | Head, network.get_submodule(name))
-        _take(module_.weight, layer, module_.polyphase if isinstance(module_, Head) else None)
-        module_.bias.copy_(_bias(layer))
+        plain = cast(Convolution | Head, network.get_submodule(name))
+        _take(plain.weight, layer, plain.polyphase if isinstance(plain, Head) else None)
+        plain.bias.copy_(_bias(layer))
     _from_common(network.stem, usual)
     _to_common(network.head, out)
     return network

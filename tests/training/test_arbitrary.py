@@ -188,6 +188,16 @@ def test_colours_of_one_picture_become_those_of_another() -> None:
     torch.testing.assert_close(colours_of(shown), colours_of(painting), atol=1e-2, rtol=5e-2)
 
 
+def test_colours_are_exact_whatever_the_precision_of_a_run() -> None:
+    pictures = blocks()
+    with torch.autocast("cpu", torch.bfloat16):
+        colours = colours_of(pictures)
+        back = coloured(canonical(pictures, colours), colours)
+    assert back.dtype == torch.float32
+    torch.testing.assert_close(colours, colours_of(pictures), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(back, pictures, atol=1e-4, rtol=1e-4)
+
+
 def test_a_grey_picture_gets_no_colours_out_of_its_noise() -> None:
     grey = torch.rand(1, 1, 64, 64).expand(1, 3, -1, -1) + 0.004 * torch.randn(1, 3, 64, 64)
     plain = canonical(grey, colours_of(grey))
@@ -252,6 +262,12 @@ def test_a_run_brings_photos_back_and_styles_closer(arbitrary: ArbitraryConfig) 
     for name, factor in (("style", 0.8), ("identity", 0.7)):
         before, after = (np.mean([s[name] for s in part]) for part in (curve[:8], curve[-8:]))
         assert after < factor * before, name
+
+
+def test_a_run_in_half_precision_takes_steps(arbitrary: ArbitraryConfig) -> None:
+    config = dataclasses.replace(arbitrary, precision="bf16", steps=2)
+    for terms in ArbitraryTrainer(config, CPU).run(2):
+        assert np.isfinite(list(terms.values())).all()
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def test_a_run_brings_the_style_closer(config: PerceptualConfig) -> None:
     trainer = PerceptualTrainer(longer, CPU)
     curve = [terms["style"] for terms in trainer.run(60)]
     assert trainer.network.frozen
-    assert np.mean(curve[-8:]) < 0.5 * np.mean(curve[:8])
+    # medians: at this step size single steps leap
+    assert np.median(curve[-8:]) < 0.5 * np.median(curve[:8])
 
 
 @pytest.mark.parametrize(

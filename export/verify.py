@@ -153,6 +153,8 @@ def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """A model ready to run on the processor. Raises `ConversionError`."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # processors without VNNI compute what others do, as `realtime` has them
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -58,7 +58,7 @@ def test_a_style_holds_its_bars(name: str, data: Data) -> None:
     network = network_from_onnx(models["fp32"])
     measured = verify(network, network, models, photos(data, 8))
     assert measured.float_error <= MAX_FLOAT_ERROR
-    assert measured.int8_psnr_db >= MIN_INT8_PSNR_DB - SATURATION_DB
+    assert measured.int8_psnr_db >= MIN_INT8_PSNR_DB
     assert measured.equivariance <= MAX_EQUIVARIANCE
     assert measured.grid_photos <= MAX_GRID
     assert measured.grid_flat <= MAX_GRID
@@ -123,7 +123,8 @@ def test_engines_agree(name: str, engine: str, data: Data) -> None:
         loaded = load_engine(style, EngineRequest(kind, precision))  # type: ignore[arg-type]
         painted.append(loaded.paint(picture))
         loaded.close()
-    assert psnr_db(*painted) >= MIN_INT8_PSNR_DB - 2 - SATURATION_DB
+    lost = SATURATION_DB if engine == "openvino" else 0
+    assert psnr_db(*painted) >= MIN_INT8_PSNR_DB - 2 - lost
 
 
 @pytest.mark.parametrize("name", STYLES)

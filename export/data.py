@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from .errors import DataError
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 MAX_SHIFT: Final = 16
 _AHEAD: Final = 2
+T = TypeVar("T")
 _READ_TRIES: Final = 20
 _MAX_CAMERA_NOISE: Final = 3.0
 
@@ -78,11 +79,34 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 def load_painting(path: Path, short_side: int) -> Tensor:
     """A painting with its short side scaled to `short_side`: (1, 3, H, W) float in 0..1."""
-    picture = read_picture(path)
+    return to_tensor(scaled(read_picture(path), short_side))[None]
+
+
+def scaled(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """A picture, RGB (H, W, 3) uint8, with its short side scaled to `short_side`."""
     scale = short_side / min(picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
-    return to_tensor(np.asarray(scaled, np.uint8))[None]
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+
+
+def read_one_of(
+    photos: list[Path],
+    random: np.random.Generator,
+    broken: dict[str, None],
+    read: Callable[[Path], T],
+) -> T:
+    """What `read` makes of a photo drawn by a generator. Those that can't be read are passed over
+    and named in `broken`; a `DataError` after many of them.
+    """
+    problem: DataError | None = None
+    for _ in range(_READ_TRIES):
+        path = photos[int(random.integers(len(photos)))]
+        try:
+            return read(path)
+        except DataError as error:
+            broken.setdefault(str(path))
+            problem = error
+    raise DataError(f"{_READ_TRIES} photos in a row can't be read, the last: {problem}")
 
 
 def partners_of(photos: list[Path], folder: Path) -> dict[Path, Path]:
@@ -189,16 +213,12 @@ class PhotoStream:
         self, random: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """A photo, and its partner where there are some; unreadable pairs are passed over."""
-        problem: DataError | None = None
-        for _ in range(_READ_TRIES):
-            path = self._photos[int(random.integers(len(self._photos)))]
-            try:
-                other = self._partners.get(path)
-                return read_picture(path), read_picture(other) if other else None
-            except DataError as error:
-                self.broken.setdefault(str(path))
-                problem = error
-        raise DataError(f"{_READ_TRIES} photos in a row can't be read, the last: {problem}")
+
+        def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+            other = self._partners.get(path)
+            return read_picture(path), read_picture(other) if other else None
+
+        return read_one_of(self._photos, random, self.broken, read)
 
 
 def _varied(

@@ -104,7 +104,8 @@ class Modulated(nn.Module):
         self.doubling, self.border = doubling, border
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        self.register_buffer("polyphase", polyphase(), persistent=False)
+        if doubling:
+            self.register_buffer("polyphase", polyphase(), persistent=False)
 
     def energies(self) -> Tensor:
         """Energy of the weights from every input to every output, (O, I); half, since that is what
@@ -168,6 +169,14 @@ class Teller(nn.Module):
         return {name: Modulation(next(parts), next(parts), next(parts)) for name in self.sizes}
 
 
+def _first_gain(name: str) -> float:
+    """The gain that a layer begins with; ``body.3`` ends a residual branch."""
+    _, in_chain, index = name.partition(".")
+    if not in_chain:
+        return _GAIN
+    return _BRANCH_GAIN if int(index) % 2 else 1.0
+
+
 class FusionNet(nn.Module):
     """Paints frames, (B, 3, H, W) float RGB in 0..1, by the code of a painting.
 
@@ -191,14 +200,11 @@ class FusionNet(nn.Module):
         self.up2 = Modulated(quarter, half, doubling=True)
         self.merge2 = Modulated(half, half, border="zero")
         self.head = Head(half)
-        layers = {}
-        for name, module in self.named_modules():
-            if isinstance(module, Modulated):
-                outputs, inputs = module.weight.shape[:2]
-                gain = _GAIN
-                if name[-1:].isdigit() and "." in name:
-                    gain = _BRANCH_GAIN if int(name.rpartition(".")[2]) % 2 else 1.0
-                layers[name] = inputs, outputs, gain
+        layers = {
+            name: (module.weight.shape[1], module.weight.shape[0], _first_gain(name))
+            for name, module in self.named_modules()
+            if isinstance(module, Modulated)
+        }
         self.teller = Teller(self.code_size, layers)
 
     @property

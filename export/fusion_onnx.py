@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import onnx
@@ -26,7 +26,10 @@ from ._colours_onnx import SPATIAL, ColourGraph
 from .fusion import EPSILON, FADE, USUAL, WEIGHT_EPSILON, Convolution, FusionNet, Modulated
 from .networks import MARGIN, Conv, Head
 from .onnx import IR_VERSION, OPSET, in_onnx_order
-from .quantize import quantize_weight
+from .quantize import on_grid, quantize_weight
+
+_IN_8_BITS: Final = "body."
+"""What the names of those layers begin with."""
 
 
 def export_fusion(network: FusionNet) -> dict[str, onnx.ModelProto]:
@@ -72,7 +75,7 @@ def _in_float(model: Path) -> list[str]:
     the picture, 8 bits would be seen.
     """
     nodes = onnx.load(model).graph.node
-    return [n.name for n in nodes if n.op_type == "Conv" and not n.input[1].startswith("body.")]
+    return [n.name for n in nodes if n.op_type == "Conv" and not n.input[1].startswith(_IN_8_BITS)]
 
 
 @contextmanager
@@ -91,12 +94,8 @@ def as_stored(network: FusionNet) -> None:
     scale for every output, in both variants; the rest to 16 bits.
     """
     for name, parameter in network.named_parameters():
-        if name.startswith("body."):
-            integers, scale = quantize_weight(_array(parameter), 1)
-            rounded = torch.from_numpy(integers.astype(np.float32) * scale[:, None, None, None])
-            parameter.copy_(rounded)
-        else:
-            parameter.copy_(parameter.half().float())
+        small = name.startswith(_IN_8_BITS)
+        parameter.copy_(on_grid(parameter) if small else parameter.half().float())
 
 
 class _FusionGraph(ColourGraph):
@@ -308,11 +307,11 @@ class _FusionGraph(ColourGraph):
 
     def _weight(self, value: NDArray[Any], name: str) -> str:
         """What a convolution multiplies with: the body's weights in 8 bits, the rest in 16."""
-        if not name.startswith("body."):
+        if not name.startswith(_IN_8_BITS):
             return self._half(value, name)
         if self._plain:
             return self._constant(value, name)
-        integers, scale = quantize_weight(value, 1)
+        integers, scale = quantize_weight(value)
         as_float = self._node("Cast", self._constant(integers, name), to=TensorProto.FLOAT)
         return self._node(
             "Mul", as_float, self._constant(scale[:, None, None, None], f"{name}.scale")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CELL: Final = 8
+_BROAD: Final = 16
 _LUMA: Final = (0.299, 0.587, 0.114)
 
 
@@ -74,6 +75,14 @@ def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
         return centred / (centred.pow(2).mean((2, 3), keepdim=True) + 0.05**2).sqrt()
 
     return (standardised(painted) - standardised(photos)).pow(2).mean()
+
+
+def broad_distance(painted: Tensor, plain: Tensor) -> Tensor:
+    """How far light and colours differ at the scale of 16 pixels, larger than a stroke: mean
+    absolute difference, (B, 3, H, W) twice.
+    """
+    difference: Tensor = F.avg_pool2d(painted, _BROAD) - F.avg_pool2d(plain, _BROAD)
+    return difference.abs().mean()
 
 
 class Palette:

@@ -193,12 +193,13 @@ def _equal_channels(network: StyleNet) -> Iterator[tuple[list[str], list[str], l
 def round_weights(network: StyleNet) -> None:
     """Put the weights of a folded network on the 8-bit grid they are stored on, in place."""
     for conv in _convolutions(network).values():
-        conv.weight.copy_(_on_grid(conv))
+        conv.weight.copy_(on_grid(conv.weight, conv.shuffle**2))
 
 
-def _on_grid(conv: Conv) -> Tensor:
-    weight = conv.weight.detach()
-    integers, scale = quantize_weight(weight.float().cpu().numpy(), conv.shuffle**2)
+def on_grid(weight: Tensor, phases: int = 1) -> Tensor:
+    """A kernel, (O, I, k, k), as `quantize_weight` keeps it."""
+    weight = weight.detach()
+    integers, scale = quantize_weight(weight.float().cpu().numpy(), phases)
     return torch.from_numpy(integers * scale[:, None, None, None]).to(weight)
 
 
@@ -282,9 +283,9 @@ def _grid_weights(network: StyleNet) -> Iterator[None]:
     for conv in _convolutions(network).values():
         weight = conv.weight
         handles.append((conv, weight))
-        on_grid = weight + (_on_grid(conv) - weight).detach()
+        rounded = weight + (on_grid(weight, conv.shuffle**2) - weight).detach()
         del conv._parameters["weight"]
-        conv.weight = on_grid  # type: ignore[assignment]
+        conv.weight = rounded  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 _EXACT = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
-def saturates() -> bool:
+def _saturates() -> bool:
     """Whether this processor is one of those; where that can't be read, it is taken for none."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
@@ -22,5 +22,5 @@ def saturates() -> bool:
     return not _EXACT & set(flags.split())
 
 
-SATURATION_DB = 1.5 if saturates() else 0.0
+SATURATION_DB = 1.5 if _saturates() else 0.0
 """What OpenVINO may miss the bar by for that; onnxruntime is told to compute exactly."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._encoders import Encoder
-from ..data import list_photos, read_picture, to_tensor, turned_hue
-from ..errors import DataError
+from ..data import list_photos, read_one_of, read_picture, scaled, to_tensor, turned_hue
 from ..layers import Layers, features_of
 from ..style_losses import Moments, moments_of
 
-_TRIES: Final = 20
 Statistics = dict[tuple[int, str], Moments]
 """Moments of features by the number of the extractor and the name of the layer."""
 
@@ -53,7 +51,7 @@ class StylePool:
     ) -> None:
         """`layers` are those of whole pictures and of halved ones; `side` is a crop's, pixels."""
         paths = list_photos(paintings) if paintings.is_dir() else [paintings]
-        self._paintings = [_scaled(read_picture(path), painting_side) for path in paths]
+        self._paintings = [scaled(read_picture(path), painting_side) for path in paths]
         self._photos, self._share, self._side = photos, photo_share, side
         self.broken: dict[str, None] = {}
         random = np.random.default_rng((seed, 2))
@@ -84,7 +82,7 @@ class StylePool:
     def _draw(self, random: np.random.Generator) -> NDArray[np.uint8]:
         source = self._paintings[int(random.integers(len(self._paintings)))]
         if random.random() < self._share:
-            source = self._photo(random)
+            source = read_one_of(self._photos, random, self.broken, read_picture)
         zoom = random.uniform(0.8, 1.25)
         seen = min(*source.shape[:2], max(16, round(self._side / zoom)))
         y, x = (int(random.integers(0, n - seen + 1)) for n in source.shape[:2])
@@ -96,23 +94,7 @@ class StylePool:
             crop = turned_hue(np.asarray(crop, np.uint8), random.uniform(-180, 180))
         return np.ascontiguousarray(crop, np.uint8)
 
-    def _photo(self, random: np.random.Generator) -> NDArray[np.uint8]:
-        """A photo that can be read."""
-        for _ in range(_TRIES):
-            path = self._photos[int(random.integers(len(self._photos)))]
-            try:
-                return read_picture(path)
-            except DataError:
-                self.broken.setdefault(str(path))
-        raise DataError(f"no style can be drawn: {path} and {_TRIES - 1} more can't be read")
-
 
 def _joined(moments: list[Moments]) -> Moments:
     """Those of a batch from those of its pictures."""
     return Moments(*(torch.cat(parts) for parts in zip(*moments, strict=True)))
-
-
-def _scaled(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    scale = short_side / min(picture.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method), np.uint8)

@@ -40,7 +40,6 @@ _LEAK: Final = 0.05
 _PREVIEW: Final = 6
 _SETTLING: Final = 96
 """Styles that a new network learns from how codes are distributed."""
-_BROAD: Final = 16
 _STARTING: Final = 4
 """Batches of photos that tell what is usual in a style to start from."""
 _SHARE: Final = 4
@@ -201,7 +200,7 @@ class ArbitraryTrainer(Trainer):
         terms: dict[str, Any] = {
             "content": config.content * content,
             "style": config.style * self._style(found, whole, self._style_layers),
-            "broad": config.broad * (_broad(shown) - _broad(plain)).abs().mean(),
+            "broad": config.broad * losses.broad_distance(shown, plain),
             "identity": config.identity * (_inner(same) - seen[:own]).abs().mean(),
             "lattice": config.lattice * losses.lattice_energy(_inner(painted)),
             "range": 10 * losses.out_of_range(_inner(painted)),
@@ -251,11 +250,6 @@ class ArbitraryTrainer(Trainer):
         shown = F.interpolate(styles, size=pictures.shape[2:], mode="area")
         painted, same = self.network(pictures, code), self.network(pictures, code, 0.0)
         return write_sheet([pictures, shown, painted.float(), same.float()], path)
-
-
-def _broad(pictures: Tensor) -> Tensor:
-    """Light and colours larger than a stroke, (B, 3, H, W) -> (B, 3, H/16, W/16)."""
-    return F.avg_pool2d(pictures, _BROAD)
 
 
 def _check(config: ArbitraryConfig) -> None:

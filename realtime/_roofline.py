@@ -105,24 +105,28 @@ def _chain(products: int, *, quantized: bool) -> bytes:
         weights = random.integers(-127, 128, shape).astype(np.int8)
         scale = np.array(1 / (73 * math.sqrt(_SIDE)), np.float32)
         constants = [
-            numpy_helper.from_array(weights, "w8"),
             numpy_helper.from_array(scale, "w_scale"),
             numpy_helper.from_array(np.array(0, np.int8), "w_zero"),
             numpy_helper.from_array(np.array(1 / 32, np.float32), "scale"),
             numpy_helper.from_array(np.array(128, np.uint8), "zero"),
         ]
-        nodes.append(helper.make_node("DequantizeLinear", ["w8", "w_scale", "w_zero"], ["w"]))
     else:
         weights = (random.normal(size=shape) / math.sqrt(_SIDE)).astype(np.float32)
         constants = [numpy_helper.from_array(weights, "w")]
+    factor = "w"
     for number in range(products):
         if quantized:
+            # as in a network, each product has its own
+            stored, factor = f"w8_{number}", f"w{number}"
+            constants.append(numpy_helper.from_array(weights, stored))
+            inputs = [stored, "w_scale", "w_zero"]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, [factor]))
             bytes_, back = f"q{number}", f"d{number}"
             nodes.append(helper.make_node("QuantizeLinear", [tensor, "scale", "zero"], [bytes_]))
             nodes.append(helper.make_node("DequantizeLinear", [bytes_, "scale", "zero"], [back]))
             tensor = back
         result = "y" if number == products - 1 else f"p{number}"
-        nodes.append(helper.make_node("MatMul", [tensor, "w"], [result]))
+        nodes.append(helper.make_node("MatMul", [tensor, factor], [result]))
         tensor = result
     graph = helper.make_graph(
         nodes,

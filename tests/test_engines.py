@@ -442,6 +442,27 @@ def test_a_provider_that_falls_back_is_caught(
         load_engine(find_style(str(identity)), EngineRequest("cuda"))
 
 
+def test_sums_that_can_not_be_exact_are_said(
+    identity: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As onnxruntime does where two layers share 8-bit weights, on processors without VNNI."""
+    import onnxruntime
+
+    whole = onnxruntime.InferenceSession
+
+    def refusing(content: bytes, options: Any, **more: Any) -> Any:
+        if options.get_session_config_entry("session.x64quantprecision") == "1":
+            raise RuntimeError("graph.cc:4142 Attempt to replace the existing tensor")
+        return whole(content, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
+    engine = load_engine(find_style(str(identity)), EngineRequest("cpu"))
+    assert engine.description.endswith(", 8-bit sums clipped")
+    frame = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    assert (engine.paint(frame) == frame).all()
+    engine.close()
+
+
 def test_unknown_engines_are_told_what_there_is(identity: Path) -> None:
     with pytest.raises(EngineUnavailable, match="give one of auto, cpu, cuda"):
         load_engine(find_style(str(identity)), EngineRequest("abacus"))

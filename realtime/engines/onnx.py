@@ -13,6 +13,9 @@ from ._probe import PROVIDERS, on_device, prepare, provider_options, why_unavail
 from .tensorrt import find_engine, session_options, this_machine
 
 _LOG_FATAL: Final = 4
+_EXACT_SUMS: Final = "session.x64quantprecision"
+_SHARED: Final = "Attempt to replace the existing tensor"
+"""What onnxruntime says of exact sums where two layers share 8-bit weights (seen with 1.31)."""
 
 
 class OnnxRunner:
@@ -34,7 +37,7 @@ class OnnxRunner:
         if reason := why_unavailable(engine):
             raise EngineUnavailable(f"--engine {engine} does not work here: {reason}")
         prepare(engine)
-        self._device = device
+        self._device, self._clips = device, False
         self._content, self._engine, self._precision, self._threads = (
             content,
             engine,
@@ -81,8 +84,6 @@ class OnnxRunner:
         options.inter_op_num_threads = 1
         # threads that spin while they wait take the cores from decoding and encoding
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # without VNNI, pairs of 8-bit products would be clipped to 16 bits: up to 13 dB are lost
-        options.add_session_config_entry("session.x64quantprecision", "1")
         # planned buffers are kept beside those of the arena: 60 MB more at 720p, and no faster
         options.enable_mem_pattern = False
         providers = self._kept_engine(sizes)
@@ -90,7 +91,16 @@ class OnnxRunner:
             providers = provider_options(self._engine, self._precision, self._device)
             for free, side in sizes.items():
                 options.add_free_dimension_override_by_name(free, side)
-        session = onnxruntime.InferenceSession(self._content, options, providers=providers)
+        # without VNNI, pairs of 8-bit products would be clipped to 16 bits: up to 13 dB are lost
+        options.add_session_config_entry(_EXACT_SUMS, "1")
+        try:
+            session = onnxruntime.InferenceSession(self._content, options, providers=providers)
+        except Exception as error:
+            if _SHARED not in str(error):
+                raise
+            options.add_session_config_entry(_EXACT_SUMS, "0")
+            session = onnxruntime.InferenceSession(self._content, options, providers=providers)
+            self._clips = True
         running = session.get_providers()[0]
         if running != PROVIDERS[self._engine]:
             raise EngineUnavailable(
@@ -116,7 +126,8 @@ class OnnxRunner:
         threads = f", {self._threads} threads" if self._engine == "cpu" else ""
         device = "" if self._device is None else f":{self._device}"
         version = f"onnxruntime {onnxruntime.__version__}"
-        return f"{version} {self._engine}{device} {self._precision}{threads}"
+        clips = ", 8-bit sums clipped" if self._clips else ""
+        return f"{version} {self._engine}{device} {self._precision}{threads}{clips}"
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -131,6 +131,29 @@ while True:
     assert in_order_and_fresh(seen)
 
 
+def test_windows_get_all_their_events(display: str) -> None:
+    """OpenCV's own libX11-xcb fits another libX11, and events were lost: windows stayed black."""
+    program = """
+import ctypes
+from stylize_video.realtime.sinks.window import Window
+Window()
+found = ctypes.cast(ctypes.CDLL(None).XSetEventQueueOwner, ctypes.c_void_p).value
+for line in open("/proc/self/maps"):
+    first, last = (int(part, 16) for part in line.split()[0].split("-"))
+    if first <= found < last:
+        print(line.split()[-1])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "DISPLAY": display},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (library,) = ran.stdout.splitlines()
+    assert Path(library).name.startswith("libX11-xcb.so.1"), ran.stderr
+
+
 def test_the_preview_shows_the_picture(display: str, identity: Path, tmp_path: Path) -> None:
     still = tmp_path / "still.mp4"
     write_video(still, 25, (640, 480), Fraction(25), draw=lambda _: counted(12345, (640, 480)))

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 import cv2
@@ -26,6 +27,8 @@ class Window:
         self._title = title
         if reason := why_no_window():
             raise SinkOpenError(f"there is no window: {reason}")
+        if sys.platform.startswith("linux"):
+            _match_x11()
         try:
             # without the bar of buttons that OpenCV would put above and below
             plain = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
@@ -89,6 +92,18 @@ def _why_no_x11() -> str | None:
         return f"the display {display} can't be reached"
     x11.XCloseDisplay(connection)
     return None
+
+
+def _match_x11() -> None:
+    """Have Qt find the system's libX11-xcb, not that of OpenCV's wheel, before it connects.
+
+    The wheel brings a libX11-xcb and takes libX11 from the system. The one writes into a structure
+    of the other, which has grown since: that Qt reads the events itself is then noted at the wrong
+    place, libX11 takes some of them away, and a window stays black or misses keys. A library that
+    is loaded for all comes before those of a wheel.
+    """
+    with suppress(OSError):  # where the system has none, Qt's mostly works
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _listens(display: str) -> bool:

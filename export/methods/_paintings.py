@@ -30,28 +30,32 @@ class Styles(NamedTuple):
     """Of the pictures at half their size, where the same features see twice as much of a stroke."""
 
 
+def read_paintings(path: Path, short_side: int) -> list[NDArray[np.uint8]]:
+    """A painting, or all of a folder, RGB (H, W, 3) uint8 each. Raises `DataError`."""
+    paths = list_photos(path) if path.is_dir() else [path]
+    return [scaled(read_picture(each), short_side) for each in paths]
+
+
 class StylePool:
     """Crops of paintings and photos as styles, drawn and looked at once, ahead of the run.
 
-    Raises `DataError` where nothing can be read; photos that can't be are named in `broken`.
+    Raises `DataError` where no photo can be read; single ones that can't be are named in `broken`.
     """
 
     def __init__(
         self,
-        paintings: Path,
+        paintings: list[NDArray[np.uint8]],
         photos: list[Path],
         encoders: Sequence[Encoder],
         layers: tuple[Layers, Layers],
         *,
         count: int,
         side: int,
-        painting_side: int,
         photo_share: float,
         seed: int,
     ) -> None:
         """`layers` are those of whole pictures and of halved ones; `side` is a crop's, pixels."""
-        paths = list_photos(paintings) if paintings.is_dir() else [paintings]
-        self._paintings = [scaled(read_picture(path), painting_side) for path in paths]
+        self._paintings = paintings
         self._photos, self._share, self._side = photos, photo_share, side
         self.broken: dict[str, None] = {}
         random = np.random.default_rng((seed, 2))

@@ -96,13 +96,14 @@ class AdversarialTrainer(Trainer):
         keep_memory()
         super().__init__(config, device)
         self._dtype = pick_dtype(config.precision, device)
+        photos = list_photos(Path(config.photos))  # before weights are fetched
+        paintings = list_photos(Path(config.painting))
         self._encoders: list[Encoder] = [load_features(source) for source in config.features]
         for encoder in self._encoders:
             place(encoder, device, self._dtype)
         self._style = place_layers(parse_layers(config.style_layers), self._encoders)
         self._content = place_layers(parse_layers(config.content_layers), self._encoders)
         side = config.crop + 2 * CONTEXT
-        photos = list_photos(Path(config.photos))
         partners = partners_of(photos, Path(config.painting)) if config.paired else {}
         self._stream = PhotoStream(
             list(partners) or photos,
@@ -113,9 +114,7 @@ class AdversarialTrainer(Trainer):
             partners,
         )
         plain = Augmentation(brightness=(0.95, 1.05), contrast=(0.95, 1.05), flat_share=0.0)
-        self._paintings = PhotoStream(
-            list_photos(Path(config.painting)), config.batch, config.crop, config.seed + 1, plain
-        )
+        self._paintings = PhotoStream(paintings, config.batch, config.crop, config.seed + 1, plain)
         torch.manual_seed(config.seed)
         calibration = self._stream.batch(config.steps + 2)[:, :3]
         self.network = started(config.start, config.tier, calibration)

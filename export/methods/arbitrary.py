@@ -32,7 +32,7 @@ from ..fusion_start import fusion_from_style
 from ..layers import Layers, features_of, parse_layers, place_layers
 from ..onnx import network_from_onnx
 from ..style_losses import moments_of, style_losses_of
-from ._paintings import Statistics, StylePool
+from ._paintings import Statistics, StylePool, read_paintings
 from .base import Trainer, check_size, place, write_sheet
 
 _CONTEXT: Final = 32
@@ -106,6 +106,8 @@ class ArbitraryTrainer(Trainer):
         keep_memory()
         super().__init__(config, device)
         self._dtype = pick_dtype(config.precision, device)
+        photos = list_photos(Path(config.photos))  # before weights are fetched
+        paintings = read_paintings(Path(config.painting), config.painting_side)
         self._encoders: list[Encoder] = [load_features(source) for source in config.features]
         for encoder in self._encoders:
             place(encoder, device, self._dtype)
@@ -114,17 +116,15 @@ class ArbitraryTrainer(Trainer):
         coarse = parse_layers(config.coarse_layers) if config.coarse_layers else {}
         self._coarse_layers = place_layers(coarse, self._encoders)
         self._losses = style_losses_of(config.style_loss)
-        photos = list_photos(Path(config.photos))
         side = config.crop + 2 * _CONTEXT
         self._stream = PhotoStream(photos, config.batch, side, config.seed, config.augmentation)
         self._styles = StylePool(
-            Path(config.painting),
+            paintings,
             photos,
             self._encoders,
             (self._style_layers, self._coarse_layers),
             count=config.style_pool,
             side=config.style_crop,
-            painting_side=config.painting_side,
             photo_share=config.photo_styles,
             seed=config.seed,
         )

@@ -99,10 +99,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     config.check()
     keep_memory()
     device = pick_device(options.device)
+    painting = load_painting(options.painting, options.painting_side).to(device)
     encoders = [load_features(source) for source in options.features or ["vgg19"]]
     for encoder in encoders:
         place(encoder, device)
-    painting = load_painting(options.painting, options.painting_side).to(device)
     job = _Job(options, config, encoders, painting, device, console)
     begun = time.perf_counter()
     if options.input.suffix.lower() in PHOTO_SUFFIXES:

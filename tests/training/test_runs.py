@@ -85,6 +85,19 @@ def test_an_empty_folder_of_paintings_is_said(
         trainer_for(dataclasses.replace(adversarial, painting=str(tmp_path)), CPU)
 
 
+@pytest.mark.parametrize("method", ["arbitrary", "adversarial"])
+@pytest.mark.parametrize("what", ["photos", "painting"])
+def test_missing_pictures_are_said_before_weights_are_fetched(
+    method: str, what: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "nope")
+    config = dataclasses.replace(
+        request.getfixturevalue(method), features=("nowhere",), **{what: missing}
+    )
+    with pytest.raises(DataError, match="nope"):
+        trainer_for(config, CPU)
+
+
 Data = Callable[[str], Path]
 
 

@@ -18,6 +18,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STYLIZE_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 REQUIRED = os.environ.get("STYLIZE_REQUIRE_TEST_DATA") == "1"
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. With as many threads as there are cores in each of them, torch's
+    # threads wait for ones that have no core, and spin: its tests take twice to ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for programs that tests start, too
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 
 @pytest.fixture(scope="session")
 def data() -> Callable[[str], Path]:

@@ -1,7 +1,5 @@
 """The colours of a picture in an ONNX graph: what `colours` does in torch."""
 
-from typing import Final
-
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -9,22 +7,20 @@ from . import colours
 from .networks import STEM_RING
 from .onnx import Graph
 
-SPATIAL: Final = (2, 3)
-
 
 class ColourGraph(Graph):
     """Pictures are rows of four RGB pixels each: cells of 2x2, (i, j, colour)."""
 
     def colours_of(self, x: str) -> str:
-        """Means and factor of the colours of (1, 12, H/2 + 2, W/2 + 2) in 0..1, without the ring of
+        """Means and factor of the colours of (1, H/2 + 2, W/2 + 2, 12) in 0..1, without the ring of
         cells around it: (1, 9).
         """
-        x = self.without_ring(x)
-        # cells of 2x2 pixels are channels (i, j, colour) here; further ones of 2x2 of them
-        x = self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+        # cells of 2x2 pixels are rows (i, j, colour) here; further ones of 2x2 of them
         mixed = np.kron(np.full((1, 4), 0.25), np.array(colours.AXES)).astype(np.float32)
-        x = self._node("Reshape", x, self._constant(np.array([12, -1], np.int64)))
-        along = self._node("MatMul", self._constant(mixed), x)  # (3, N)
+        x = self._node("MatMul", self.without_ring(x), self._constant(mixed.T.copy()))
+        x = self._node("Transpose", x, perm=[0, 3, 1, 2])  # (1, 3, H/2, W/2)
+        x = self._node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+        along = self._node("Reshape", x, self._constant(np.array([3, -1], np.int64)))  # (3, N)
         second = self._constant(np.array([1], np.int64))
         mean = self._node("ReduceMean", along, second, keepdims=1)
         off = self._node("Sub", along, mean)
@@ -45,10 +41,10 @@ class ColourGraph(Graph):
         return self._node("Concat", means, l11, l21, l22, l31, l32, l33, axis=1)
 
     def without_ring(self, x: str) -> str:
-        """(1, C, H/2 + 2, W/2 + 2) without the cells around it, which only the stem reads."""
+        """(1, H/2 + 2, W/2 + 2, 12) without the cells around it, which only the stem reads."""
         ring = STEM_RING // 2
         bounds = (self._constant(np.array([v, v], np.int64)) for v in (ring, -ring))
-        return self._node("Slice", x, *bounds, self._constant(np.array(SPATIAL, np.int64)))
+        return self._node("Slice", x, *bounds, self._constant(np.array([1, 2], np.int64)))
 
     def _less(self, x: str, a: str, b: str) -> str:
         """x - a * b"""

@@ -119,13 +119,17 @@ class Modulated(nn.Module):
             return phase_kernel(self.weight, cast(Tensor, self.polyphase))
         return self.weight
 
+    def convolved(self, x: Tensor, taps: Tensor) -> Tensor:
+        """What is scaled and shifted then: (B, I, H, W), (B, I) -> (B, O, H, W), or twice that."""
+        x = x * taps.to(x.dtype)[:, :, None, None]
+        y = convolve(x, self.kernel(), None, 1, self.border)
+        return F.pixel_shuffle(y, 2) if self.doubling else y
+
     def forward(self, x: Tensor, modulation: Modulation) -> Tensor:
         """(B, I, H, W) -> (B, O, H, W), or twice that where it doubles."""
         taps, gains, shifts = modulation
         scale = gains * (taps.square() @ self.energies().T + WEIGHT_EPSILON).rsqrt()
-        x = x * taps.to(x.dtype)[:, :, None, None]
-        y = convolve(x, self.kernel(), None, 1, self.border)
-        return _affine(F.pixel_shuffle(y, 2) if self.doubling else y, scale, shifts)
+        return _affine(self.convolved(x, taps), scale, shifts)
 
 
 class Teller(nn.Module):

@@ -4,7 +4,7 @@
 ``painted`` uint8 like the frame: what runs live. ``painting`` uint8 (1, height, width, 3) to
 ``code``: run once a painting. Codes may be mixed by weights that sum to 1. Pictures are RGB, of any
 size. Weights are stored in 16 bits, those of the body in 8; arithmetic is in 32. In the 8-bit
-variant, onnxruntime's own quantizer rewrites the convolutions of the body.
+variant, onnxruntime's own quantizer rewrites the convolutions of the decoder.
 """
 
 import logging
@@ -22,14 +22,18 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from . import colours
-from ._colours_onnx import SPATIAL, ColourGraph
+from ._colours_onnx import ColourGraph
 from .fusion import EPSILON, FADE, USUAL, WEIGHT_EPSILON, Convolution, FusionNet, Modulated
 from .networks import MARGIN, Conv, Head
 from .onnx import IR_VERSION, OPSET, in_onnx_order
 from .quantize import on_grid, quantize_weight
 
-_IN_8_BITS: Final = "body."
-"""What the names of those layers begin with."""
+_STORED_IN_8_BITS: Final = "body."
+_COMPUTED_IN_8_BITS: Final = "body.", "up4.", "merge4.", "quarter.", "up2.", "merge2.", "head."
+"""What the names of those weights begin with. The encoder is left in float: what it says of a frame
+is what colours and contrasts are made of.
+"""
+_SPATIAL: Final = 2, 3
 
 
 def export_fusion(network: FusionNet) -> dict[str, onnx.ModelProto]:
@@ -71,11 +75,13 @@ def export_fusion_int8(network: FusionNet, feeds: Iterable[dict[str, Any]]) -> o
 
 
 def _in_float(model: Path) -> list[str]:
-    """The convolutions outside the body. The body is most of the arithmetic; of what lies nearer to
-    the picture, 8 bits would be seen.
-    """
+    """The convolutions that the quantizer leaves alone."""
     nodes = onnx.load(model).graph.node
-    return [n.name for n in nodes if n.op_type == "Conv" and not n.input[1].startswith(_IN_8_BITS)]
+    return [
+        n.name
+        for n in nodes
+        if n.op_type == "Conv" and not n.input[1].startswith(_COMPUTED_IN_8_BITS)
+    ]
 
 
 @contextmanager
@@ -94,7 +100,7 @@ def as_stored(network: FusionNet) -> None:
     scale for every output, in both variants; the rest to 16 bits.
     """
     for name, parameter in network.named_parameters():
-        small = name.startswith(_IN_8_BITS)
+        small = name.startswith(_STORED_IN_8_BITS)
         parameter.copy_(on_grid(parameter) if small else parameter.half().float())
 
 
@@ -154,16 +160,26 @@ class _FusionGraph(ColourGraph):
     # --- parts
 
     def _cells(self, frame: str) -> str:
-        """Cells of 2x2 pixels of a padded frame, (1, 12, H/2 + 2, W/2 + 2) in 0..1."""
-        nchw = self._node("Transpose", frame, perm=[0, 3, 1, 2])
-        cells = self._node("SpaceToDepth", nchw, blocksize=2)
+        """Cells of 2x2 pixels of a padded frame, (1, H/2 + 2, W/2 + 2, 12) in 0..1."""
+        cells = self._space_to_rows(frame)
         bytes_ = self._node("Cast", cells, to=TensorProto.FLOAT)
         return self._node("Mul", bytes_, self._constant(np.float32(1 / 255)))
+
+    def _space_to_rows(self, frame: str) -> str:
+        """(1, H, W, 3) -> (1, H/2, W/2, 12), channels (i, j, colour): rows of two pixels change
+        places.
+        """
+        _, width = self._sides(frame)
+        half = self._node("Div", width, self._int(2))
+        any_, two, six, twelve = (self._int(v) for v in (-1, 2, 6, 12))
+        split = self._node("Concat", any_, two, half, six, axis=0)
+        y = self._node("Transpose", self._node("Reshape", frame, split), perm=[0, 2, 1, 3])
+        joined = self._node("Concat", self._int(1), any_, half, twelve, axis=0)
+        return self._node("Reshape", y, joined)
 
     def _analyse(self, x: str, name: str | None = None) -> tuple[list[str], str]:
         """The features of three levels of a frame's cells, and its code."""
         own = self.colours_of(x)
-        x = self._node("Transpose", x, perm=[0, 2, 3, 1])
         x = self._node("Transpose", self.canonical(x, own), perm=[0, 3, 1, 2])
         half = self._node("Relu", self._layer("stem", x))
         quarter = self._node("Relu", self._layer("down4", half))
@@ -173,7 +189,7 @@ class _FusionGraph(ColourGraph):
 
     def _moments(self, x: str) -> tuple[str, str]:
         """Mean and deviation, (1, C) each."""
-        axes = self._constant(np.array(SPATIAL, np.int64))
+        axes = self._constant(np.array(_SPATIAL, np.int64))
         mean = self._node("ReduceMean", x, axes, keepdims=1)
         off = self._node("Sub", x, mean)
         variance = self._node("ReduceMean", self._node("Mul", off, off), axes, keepdims=0)
@@ -259,7 +275,7 @@ class _FusionGraph(ColourGraph):
         """The painting, (1, H/2, W/2, 12), with the photo mixed in for an alpha under `FADE`."""
         share = self._node("Div", "alpha", self._constant(np.float32(FADE)))
         share = self._node("Min", share, self._constant(np.float32(1)))
-        photo = self._node("Transpose", self.without_ring(cells), perm=[0, 2, 3, 1])
+        photo = self.without_ring(cells)
         more = self._node("Mul", share, self._node("Sub", painted, photo))
         return self._node("Add", photo, more)
 
@@ -307,10 +323,10 @@ class _FusionGraph(ColourGraph):
 
     def _weight(self, value: NDArray[Any], name: str) -> str:
         """What a convolution multiplies with: the body's weights in 8 bits, the rest in 16."""
-        if not name.startswith(_IN_8_BITS):
-            return self._half(value, name)
-        if self._plain:
+        if self._plain and name.startswith(_COMPUTED_IN_8_BITS):
             return self._constant(value, name)
+        if not name.startswith(_STORED_IN_8_BITS):
+            return self._half(value, name)
         integers, scale = quantize_weight(value)
         as_float = self._node("Cast", self._constant(integers, name), to=TensorProto.FLOAT)
         return self._node(
@@ -325,12 +341,12 @@ class _FusionGraph(ColourGraph):
 
     def _affine(self, x: str, scale: str, shift: str) -> str:
         """x * scale + shift with (1, C) each."""
-        axes = self._constant(np.array(SPATIAL, np.int64))
+        axes = self._constant(np.array(_SPATIAL, np.int64))
         return self._node("Add", self._scaled(x, scale), self._node("Unsqueeze", shift, axes))
 
     def _scaled(self, x: str, scale: str) -> str:
         """x * scale, (1, C)."""
-        axes = self._constant(np.array(SPATIAL, np.int64))
+        axes = self._constant(np.array(_SPATIAL, np.int64))
         return self._node("Mul", x, self._node("Unsqueeze", scale, axes))
 
 

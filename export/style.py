@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,6 +99,7 @@ def _export_any(
     ]
     with torch.no_grad():
         codes = [network.code(pad_picture(painting)) for painting in paintings]
+    trained = deepcopy(network)
     equalize_fusion(
         network, ((pad_picture(p), codes[i % len(codes)]) for i, p in enumerate(calibration))
     )
@@ -105,7 +107,7 @@ def _export_any(
     models = export_fusion(network)
     feeds = calibration_feeds(models["code"], calibration, paintings)
     models["int8"] = export_fusion_int8(network, feeds)
-    measured = verify_fusion(network, models, checks, paintings[:_CHECK_PAINTINGS])
+    measured = verify_fusion(trained, network, models, checks, paintings[:_CHECK_PAINTINGS])
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, "any", STRIDE, training, measured.as_json())

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from methods_tools import CPU, SMALL, flags
+from torch.nn import functional as F
 
 from stylize_video.export import losses
+from stylize_video.export.card import CATALOGUE
 from stylize_video.export.colours import AXES, SIZE, SPREAD, canonical, coloured, colours_of
+from stylize_video.export.data import load_painting
 from stylize_video.export.errors import TrainingError
 from stylize_video.export.fusion import FusionNet, Modulated, Modulation, moments
 from stylize_video.export.fusion_equalize import equalize_fusion
@@ -23,6 +27,8 @@ from stylize_video.export.fusion_start import fusion_from_style
 from stylize_video.export.methods.arbitrary import ArbitraryConfig, ArbitraryTrainer
 from stylize_video.export.networks import Shape, StyleNet, crop_painting, pad_picture
 from stylize_video.export.verify import open_session
+
+SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 
 
 @torch.no_grad()
@@ -65,7 +71,7 @@ def test_equalized_layers_paint_the_same_with_channels_of_like_ranges() -> None:
     layer = network.merge4
     hook = layer.register_forward_hook(
         lambda _m, inputs, _y: written.append(
-            torch.nn.functional.conv2d(inputs[0] * inputs[1].taps[..., None, None], layer.weight)
+            F.conv2d(inputs[0] * inputs[1].taps[..., None, None], layer.weight)
         )
     )
     network(picture, code)
@@ -74,10 +80,27 @@ def test_equalized_layers_paint_the_same_with_channels_of_like_ranges() -> None:
     assert float(spread.max() / spread.min()) < 20
 
 
+@torch.no_grad()
+def test_an_equalized_network_is_stored_as_well_as_one_that_is_not() -> None:
+    """Weights must not pay for channels that are read at ranges of their own: 8 bits hold both."""
+    network = fusion_from_onnx(onnx.load(CATALOGUE / "any" / "any.onnx")).eval()
+    pictures = [
+        F.interpolate(load_painting(SAMPLES / f"{name}.jpg", 144), size=(144, 192))
+        for name in ("hills", "portrait", "examples")
+    ]
+    codes = [network.code(picture) for picture in reversed(pictures)]
+    feeds = list(zip(pictures, codes, strict=True))
+    expected = [network(*feed) for feed in feeds]
+    equalize_fusion(network, feeds)
+    as_stored(network)
+    for feed, before in zip(feeds, expected, strict=True):
+        assert float((network(*feed) - before).square().mean()) < 1e-4  # 40 dB
+
+
 def blocks() -> torch.Tensor:
     """A picture in which every layer sees something, (1, 3, 64, 72)."""
     colours = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(0))
-    return torch.nn.functional.interpolate(colours**2, scale_factor=8)
+    return F.interpolate(colours**2, scale_factor=8)
 
 
 def small_style(shape: Shape) -> StyleNet:
@@ -126,7 +149,7 @@ def test_a_run_starts_from_a_style_of_one_painting(arbitrary: ArbitraryConfig) -
     trainer = ArbitraryTrainer(dataclasses.replace(arbitrary, start="olive", steps=1), CPU)
     assert trainer.network.teller.settled
     plain = ArbitraryTrainer(dataclasses.replace(arbitrary, steps=1), CPU)
-    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), scale_factor=8)
+    picture = F.interpolate(torch.rand(1, 3, 12, 12), scale_factor=8)
     with torch.no_grad():
         strokes, none = (
             losses.total_variation(net(picture, net.code(picture)))
@@ -173,7 +196,7 @@ def test_colours_are_taken_away_and_given_back(seed: int, gain: float) -> None:
     plain = canonical(pictures, colours)
     torch.testing.assert_close(coloured(plain, colours), pictures, atol=1e-3, rtol=1e-3)
     # whatever they were: no axis is wider than the common distribution, or goes with another
-    cells = torch.tensor(AXES) @ torch.nn.functional.avg_pool2d(plain, 4).flatten(2)
+    cells = torch.tensor(AXES) @ F.avg_pool2d(plain, 4).flatten(2)
     spread = torch.stack([torch.cov(c) for c in cells]) / SPREAD**2
     assert float(torch.linalg.eigvalsh(spread).max()) < 1.05
     torch.testing.assert_close(plain.mean((2, 3)), torch.full((2, 3), 0.5), atol=2e-3, rtol=0)
@@ -182,8 +205,8 @@ def test_colours_are_taken_away_and_given_back(seed: int, gain: float) -> None:
 def test_colours_of_one_picture_become_those_of_another() -> None:
     torch.manual_seed(0)
     photo, painting = torch.rand(1, 3, 64, 64) ** 2, 0.2 + 0.5 * torch.rand(1, 3, 64, 64)
-    photo = torch.nn.functional.interpolate(photo[..., ::8, ::8], scale_factor=8)
-    painting = torch.nn.functional.interpolate(painting[..., ::8, ::8], scale_factor=8)
+    photo = F.interpolate(photo[..., ::8, ::8], scale_factor=8)
+    painting = F.interpolate(painting[..., ::8, ::8], scale_factor=8)
     shown = coloured(canonical(photo, colours_of(photo)), colours_of(painting))
     torch.testing.assert_close(colours_of(shown), colours_of(painting), atol=1e-2, rtol=5e-2)
 

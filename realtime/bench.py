@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ._arguments import engine_request
 from ._roofline import count_operations, measure_peak
 from .catalogue import Style, find_style
 from .engines import ENGINE_NAMES, Engine
 from .engines._model import parse_model
 from .engines._network import NetworkEngine
-from .engines.choose import EngineRequest, load_engine, usable_cores
+from .engines.choose import load_engine, usable_cores
 from .frame import Extras, Frame
 from .metrics import peak_memory_mb, percentiles_ms
 from .sinks._containers import EncodeOptions
@@ -69,9 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     """Measure every size asked for and show the table."""
     style = find_style(options.style)
-    request = EngineRequest(
-        options.engine, options.precision, options.threads, options.fit, options.model_range
-    )
+    request = engine_request(options)
     rows = []
     peak_rate: float | None = None
     for size in options.sizes.split(","):

@@ -11,12 +11,13 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from ._arguments import engine_request
 from ._clips import ClipJudge, check_clip, read_clip
 from ._figures import write_comparison, write_plot
 from ._steadiness import CHEATS, Case, Method, measure, methods, run_stage, still_drift, summary
 from .catalogue import Style, find_style
 from .engines import Engine
-from .engines.choose import EngineRequest, load_engine, usable_cores
+from .engines.choose import load_engine, usable_cores
 from .errors import SourceOpenError, StylizeError
 from .frame import Pixels
 from .keyframes import Every
@@ -76,9 +77,7 @@ def _measure(
     style: Style, pictures: Sequence[Pixels], size: tuple[int, int], options: argparse.Namespace
 ) -> dict[str, Any]:
     """All that is measured of a style, in plain types."""
-    request = EngineRequest(
-        options.engine, options.precision, options.threads, options.fit, options.model_range
-    )
+    request = engine_request(options)
     threads = options.threads or usable_cores()
     engine = load_engine(style, request)
     try:

@@ -160,3 +160,12 @@ def test_the_bench_takes_any_size_that_is_asked_for(
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["size"] == "4112x4112"
     assert row["file_fps"] > 0
+
+
+def test_the_bench_measures_a_style_of_any_painting(capsys: pytest.CaptureFixture[str]) -> None:
+    painting = Path(__file__).resolve().parent.parent / "samples" / "hills.jpg"
+    command = ["bench", "--style", "any", "--painting", str(painting), "--engine", "cpu", "--json"]
+    assert cli.run([*command, "--sizes", "64x48", "--frames", "1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["style"] == "any"
+    assert document["rows"][0]["net"]["p50_ms"] > 0

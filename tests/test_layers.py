@@ -142,14 +142,15 @@ ALLOWED = {
         "_export_tensorrt": {"_options", "catalogue", "engines"},
         "_roofline": {"engines"},
         "bench": {
-            "_roofline", "catalogue", "engines", "metrics", "sinks", "sources", "tiers", "video",
+            "_arguments", "_roofline", "catalogue", "engines", "metrics", "sinks", "sources",
+            "tiers", "video",
         },
         "_steadiness": {"_history", "metrics", "synthflow", "temporal", "tiers", "warp"},
         "_clips": {"_steadiness", "metrics", "sources", "warp"},
         "_figures": {"_clips", "_steadiness", "sinks"},
         "bench_temporal": {
-            "_clips", "_figures", "_steadiness", "catalogue", "engines", "keyframes", "sources",
-            "synthflow", "tiers",
+            "_arguments", "_clips", "_figures", "_steadiness", "catalogue", "engines", "keyframes",
+            "sources", "synthflow", "tiers",
         },
         "_video_command": {
             "_arguments", "_batch_options", "_console", "_devices_options", "_looks",

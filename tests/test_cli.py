@@ -484,7 +484,7 @@ def test_an_interrupt_leaves_a_playable_part(
     assert f"frames painted before are in {partial}" in said.splitlines()[-1]
     assert "Traceback" not in said
     count = len(read_video(partial))
-    assert 0 < count < 1000
+    assert 0 < count < 500
     assert f"the {count} frames painted before" in said
 
 

@@ -81,7 +81,7 @@ def test_equalized_layers_paint_the_same_with_channels_of_like_ranges() -> None:
 
 
 @torch.no_grad()
-def test_an_equalized_network_is_stored_as_well_as_one_that_is_not() -> None:
+def test_equalizing_costs_weights_in_8_bits_little() -> None:
     """Weights must not pay for channels that are read at ranges of their own: 8 bits hold both."""
     network = fusion_from_onnx(onnx.load(CATALOGUE / "any" / "any.onnx")).eval()
     pictures = [

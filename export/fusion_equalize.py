@@ -5,7 +5,7 @@ modulated layer reads and writes is scaled anyway, by numbers that the code tell
 be brought to like ranges in between, at no cost: weights take over what the scales lose. What a
 layer reads and the weights that read it share the difference (cross-layer equalization, Nagel 2019,
 equation 11, where the scales are variable); to leave all of it to the weights costs the float
-variant, whose weights are stored in 8 bits, some 15 dB. The network paints as before.
+variant, whose weights are stored in 8 bits, 13 dB. The network paints as before.
 """
 
 from collections.abc import Callable, Iterable

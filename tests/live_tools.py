@@ -20,10 +20,14 @@ import numpy as np
 import pytest
 
 from stylize_video.realtime.frame import Frame
+from stylize_video.realtime.sources.live import LiveSource
 
 BITS = 16
 TICKS = 50
 """Counts a second of the clock that is burnt in."""
+FRESH_S = 3.0
+"""No queue may hold pictures for so long once it runs."""
+SMALL = "test:96x64@50"
 _NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 
 
@@ -72,6 +76,29 @@ def count_of(picture: np.ndarray) -> int:
 def rising(counts: list[int]) -> bool:
     """Whether counts never go back, over the clock's turn as well."""
     return all((b - a) % (1 << BITS) < 1 << (BITS - 1) for a, b in pairwise(counts))
+
+
+def watched(source: LiveSource, frames: int) -> list[tuple[int, float]]:
+    """Counts of so many frames or more, up to a fresh one, and how old each was when it came."""
+    seen: list[tuple[int, float]] = []
+    guard = threading.Timer(40, source.stop)
+    guard.start()
+    for captured in source:
+        picture = captured.frame.pixels
+        if picture[-20:].mean() < 60:
+            continue  # the black picture that opens a connection
+        seen.append((count_of(picture), age_s(count_of(picture))))
+        # what came while a connection was looked into is old, and soon gone through
+        if len(seen) >= frames and seen[-1][1] < FRESH_S:
+            source.stop()
+    guard.cancel()
+    source.close()
+    return seen
+
+
+def in_order_and_fresh(seen: list[tuple[int, float]]) -> bool:
+    counts = [count for count, _ in seen]
+    return rising(counts) and len(set(counts)) > len(counts) / 3 and seen[-1][1] < FRESH_S
 
 
 class Unpainted:

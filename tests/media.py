@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from stylize_video.realtime import SyntheticSource
+from stylize_video.realtime.sinks._containers import EncodeOptions
 
 Draw = Callable[[int], NDArray[np.uint8]]
+
+LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0", threads=1, overwrite=True)
+"""How a film is written that must hold every pixel as it was painted."""
 
 ODD_CLIPS = (
     "interlaced_tff_mpeg2.ts",

@@ -1,11 +1,10 @@
-"""The studio: frames painted as knobs say, over styles that load, blend and fail."""
+"""The studio: frames painted as knobs say, over styles that load, mix and fail."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylize_video.realtime._state import load_state, save_state
-from stylize_video.realtime.budget import SCALES, Budget
 from stylize_video.realtime.catalogue import find_style
 from stylize_video.realtime.engines.choose import EngineRequest, load_engine
 from stylize_video.realtime.errors import StyleCorrupt
-from stylize_video.realtime.fader import Fader
 from stylize_video.realtime.frame import Frame
 from stylize_video.realtime.knobs import Knobs
 from stylize_video.realtime.masks import BrightnessMask
@@ -290,85 +287,6 @@ def test_a_thousand_switches_keep_few_networks_and_every_picture() -> None:
     studio.close()
     assert all(painter.closed for painter in made)
     assert threading.active_count() <= before
-
-
-# --- blending
-
-
-def always(_: int) -> bool:
-    return True
-
-
-def test_styles_blend_over_the_time_of_a_fade() -> None:
-    fader = Fader(1.0)
-    fader.step(Knobs(), 0.0, always)
-    steps = [fader.step(Knobs(style=1), 0.1 * n, always).shares for n in range(1, 12)]
-    assert [round(s.get(1, 0.0), 3) for s in steps[:4]] == [0.1, 0.2, 0.3, 0.4]
-    assert steps[-1] == {1: 1.0}
-
-
-def test_a_fade_waits_for_the_network_and_turns_back_midway() -> None:
-    fader = Fader(1.0)
-    fader.step(Knobs(), 0.0, always)
-    assert fader.step(Knobs(style=1), 5.0, lambda _: False).shares == {0: 1.0}
-    assert fader.step(Knobs(style=1), 5.1, always).shares == pytest.approx({0: 0.9, 1: 0.1})
-    assert fader.step(Knobs(style=0), 5.2, always).shares == pytest.approx({0: 1.0})
-    # a source that stood still for long does not make it jump
-    assert fader.step(Knobs(style=2), 99.0, always).shares == pytest.approx({0: 0.8, 2: 0.2})
-
-
-def test_without_a_fade_it_turns_at_once() -> None:
-    fader = Fader(0.0)
-    fader.step(Knobs(), 0.0, always)
-    assert fader.step(Knobs(style=1), 0.001, always).shares == {1: 1.0}
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.5)), max_size=40))
-@settings(max_examples=50, deadline=None)
-def test_shares_in_a_fade_sum_to_one(steps: list[tuple[int, float]]) -> None:
-    fader, now = Fader(0.7), 0.0
-    for style, elapsed in steps:
-        now += elapsed
-        shares = fader.step(Knobs(style=style), now, always).shares
-        assert sum(shares.values()) == pytest.approx(1)
-        assert min(shares.values()) > 0
-
-
-# --- time
-
-
-def spend(budget: Budget, cost: float, frames: int) -> Iterator[float]:
-    """Painting that takes `cost` seconds at full size, less by the pixels that are left out."""
-    for _ in range(frames):
-        budget.took(cost * budget.scale**2)
-        yield budget.scale
-
-
-def test_a_budget_gets_smaller_once_and_stays() -> None:
-    said: list[str] = []
-    budget = Budget(1 / 30, said.append)
-    scales = list(spend(budget, 0.05, 3000))
-    assert scales[0] == 1.0
-    assert scales[-1] ** 2 * 0.05 < 1 / 30
-    changes = sum(a != b for a, b in pairwise(scales))
-    assert changes == len(said) == 1
-    assert "frames are now painted at 70% of their size" in said[0]
-
-
-def test_a_budget_comes_back_slowly_when_there_is_time() -> None:
-    budget = Budget(1 / 30)
-    list(spend(budget, 0.2, 100))
-    assert budget.scale == SCALES[-1]
-    scales = list(spend(budget, 0.01, 2000))
-    assert scales[120] == SCALES[-1]
-    assert scales[-1] == 1.0
-
-
-def test_a_hiccup_changes_nothing() -> None:
-    budget = Budget(1 / 30)
-    for n in range(900):
-        budget.took(0.4 if n % 10 == 0 else 0.02)
-    assert budget.scale == 1.0
 
 
 # --- with real networks

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import VideoFrame
+from browser import write_turned
 
 from stylize_video.realtime import EngineRequest, find_style, load_engine
 from stylize_video.realtime.catalogue import Style, all_styles
@@ -29,7 +31,25 @@ from stylize_video.realtime.web.networks import Networks
 from stylize_video.realtime.web.room import Room
 from stylize_video.realtime.web.server import Address, Feeder, WebServer, serve
 
+SOURCE = "test:96x64@30"
 THREADS = EngineRequest(engine="cpu", threads=1)
+
+
+def two_looks(folder: Path) -> dict[str, Path]:
+    """Two styles that exchange colours."""
+    return {
+        "swap": write_turned(folder / "swap.onnx", (2, 1, 0)),
+        "roll": write_turned(folder / "roll.onnx", (1, 2, 0)),
+    }
+
+
+def until(what: Any, seconds: float = 30.0) -> Any:
+    """What comes of it once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+    return found
 
 
 @dataclass

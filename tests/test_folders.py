@@ -8,10 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from cli_tools import Run, run_with
 from media import read_video, write_video
 from rich.console import Console
 
-from stylize_video.realtime import _video_command, cli, find_style
+from stylize_video.realtime import _video_command, find_style
 from stylize_video.realtime._console import ProgressBar
 from stylize_video.realtime.catalogue import Style
 from stylize_video.realtime.errors import SinkOpenError, SourceOpenError
@@ -19,18 +20,11 @@ from stylize_video.realtime.folders import plan_jobs
 from stylize_video.realtime.frame import VideoInfo
 from stylize_video.realtime.pipeline import Report
 
-Run = Callable[..., int]
-
 
 @pytest.fixture
 def stylize(identity: Path) -> Run:
     """`stylize video` with the identity style on one thread, in this process."""
-
-    def run(*arguments: object) -> int:
-        style = ["--style", str(identity), "--threads", "1", "--temporal", "off"]
-        return cli.run(["video", *(str(a) for a in arguments), *style])
-
-    return run
+    return run_with("--style", identity, "--threads", "1", "--temporal", "off")
 
 
 @pytest.fixture(scope="module")

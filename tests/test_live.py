@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_tools import SMALL, Unpainted
+from live_tools import SMALL, Unpainted, free_port
 
 from stylize_video.realtime import cli
 from stylize_video.realtime.errors import SinkOpenError, SinkWriteError
@@ -190,14 +190,8 @@ def test_without_a_display_a_window_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 # --- pushing, recording, ending
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def test_a_push_arrives_at_a_listener() -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     received: list[Any] = []
 
     def listen() -> None:

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import write_turned
 from hypothesis import HealthCheck, Phase, given, settings
-from web_tools import Running, running
+from web_tools import Running, running, two_looks
 
 from stylize_video.realtime.web.openapi import describe
 
@@ -27,12 +26,7 @@ UNSAYABLE = {"/api/offer", "/api/paintings"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("looks")
-    looks = {
-        "swap": write_turned(folder / "swap.onnx", (2, 1, 0)),
-        "roll": write_turned(folder / "roll.onnx", (1, 2, 0)),
-    }
-    with running(looks, source="test:96x64@30") as made:
+    with running(two_looks(tmp_path_factory.mktemp("looks")), source="test:96x64@30") as made:
         yield made
 
 

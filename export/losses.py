@@ -14,6 +14,11 @@ from torch.nn import functional as F
 
 CELL: Final = 8
 _BROAD: Final = 16
+_CALM: Final = 4
+_FAINT: Final = 1e-5
+"""Energy of differences that nobody sees."""
+_PLAIN_DEVIATION: Final = 0.04
+"""Of light over 16 pixels, where a place counts half as plain."""
 _LUMA: Final = (0.299, 0.587, 0.114)
 
 
@@ -83,6 +88,53 @@ def broad_distance(painted: Tensor, plain: Tensor) -> Tensor:
     """
     difference: Tensor = F.avg_pool2d(painted, _BROAD) - F.avg_pool2d(plain, _BROAD)
     return difference.abs().mean()
+
+
+def calm_distance(painted: Tensor, plain: Tensor, photos: Tensor) -> Tensor:
+    """How far light and colours differ at the scale of 4 pixels, where the photos have next to
+    nothing: mean squared difference, (B, 3, H, W) three times.
+
+    What is squared makes a few strong shapes dear and many faint strokes cheap, which statistics of
+    a whole picture can't tell apart; strokes narrower than 4 pixels are free.
+    """
+    difference = F.avg_pool2d(painted, _CALM) - F.avg_pool2d(plain, _CALM)
+    return (plainness(photos) * difference.pow(2)).mean()
+
+
+def phase_preference(painted: Tensor, photos: Tensor) -> Tensor:
+    """How much edges prefer some rows and columns of the 8-pixel lattice, where the photos have
+    next to nothing: variance over the phases of the energy of differences to the next row or
+    column, over the square of its mean. (B, 3, H, W) twice; H and W are multiples of 8.
+
+    `lattice_energy` sees patterns that are the same in every cell; this, shapes that differ and end
+    at the same places of a cell, as stairs do.
+    """
+    weights = F.interpolate(plainness(photos), scale_factor=float(_CALM))  # (B, 1, H, W)
+    spread = painted.new_zeros(())
+    for axis in (2, 3):
+        step = painted - painted.roll(-1, axis)
+        energy = weights * step.pow(2).mean(1, keepdim=True)
+        # the last row meets the first, as if the picture went on there: left out with its cell
+        cells = energy.transpose(axis, 3)[..., :-CELL].reshape(-1, CELL)  # (cells, phase)
+        shares = cells.mean(0)
+        mean = shares.mean()
+        spread = spread + ((shares - mean) / (mean + _FAINT)).pow(2).mean()
+    return spread / 2
+
+
+def plainness(photos: Tensor) -> Tensor:
+    """1 where photos are of one colour, towards 0 where they are busy: (B, 3, H, W) ->
+    (B, 1, H / 4, W / 4).
+    """
+    luma = (photos * photos.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+
+    def around(values: Tensor) -> Tensor:
+        """Means over 16 pixels about every cell of 4."""
+        margin = (_BROAD - _CALM) // 2
+        return F.avg_pool2d(values, _BROAD, _CALM, margin, count_include_pad=False)
+
+    variance = (around(luma.pow(2)) - around(luma).pow(2)).clamp_min(0)
+    return 1 / (1 + variance / _PLAIN_DEVIATION**2)
 
 
 class Palette:

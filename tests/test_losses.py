@@ -100,6 +100,43 @@ def test_light_forgets_exposure_and_fine_texture(seed: int, gain: float, offset:
     assert float(losses.light_distance(checked, photo)) < 0.01
 
 
+def test_shapes_are_dear_where_a_photo_is_plain() -> None:
+    random = torch.Generator().manual_seed(3)
+    busy = torch.rand(1, 3, 32, 32, generator=random)
+    photo = torch.cat([torch.full((1, 3, 32, 32), 0.5), busy], 3)  # (1, 3, 32, 64)
+    plain = losses.plainness(photo)
+    assert plain.shape == (1, 1, 8, 16)
+    assert float(plain[..., :5].min()) > 0.99, "one colour"
+    assert float(plain[..., 11:].max()) < 0.1, "noise"
+    shape = torch.zeros(1, 3, 32, 64)
+    shape[..., 8:16, 4:12] = 0.4
+
+    def distance(change: torch.Tensor) -> float:
+        return float(losses.calm_distance(photo + change, photo, photo))
+
+    on_plain, on_busy = distance(shape), distance(shape.flip(3))
+    assert on_plain > 10 * on_busy > 0
+    assert distance(shape / 4) == pytest.approx(on_plain / 16, rel=1e-4), "faint strokes are cheap"
+    fine = torch.ones(32, 64)
+    fine[::2, ::2], fine[1::2, 1::2] = -1, -1
+    assert distance(0.4 * fine.expand(1, 3, 32, 64)) < 1e-6, "narrow strokes are free"
+
+
+def test_stairs_prefer_places_of_the_lattice() -> None:
+    random = torch.Generator().manual_seed(4)
+    photo = torch.full((2, 3, 96, 96), 0.5)
+    levels = torch.rand(2, 1, 12, 12, generator=random).expand(2, 3, 12, 12)
+    stairs = levels.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    strokes = torch.rand(2, 3, 96, 96, generator=random)
+    assert float(losses.phase_preference(stairs, photo)) > 3
+    assert float(losses.phase_preference(strokes, photo)) < 0.01
+    assert float(losses.lattice_energy(stairs)) < 0.01, "which differ from cell to cell"
+    assert float(losses.phase_preference(photo, photo)) == 0.0
+    busy = torch.cat([photo[:1], strokes[:1]])
+    mixed = torch.cat([strokes[1:], stairs[1:]])
+    assert float(losses.phase_preference(mixed, busy)) < 0.05, "a photo may be made of tiles"
+
+
 def test_equivariance_looks_only_where_it_is_valid() -> None:
     a, b = noise(0, 2, 3, 8, 8), noise(1, 2, 3, 8, 8)
     valid = torch.zeros(1, 1, 8, 8)

@@ -83,11 +83,17 @@ class ArbitraryConfig:
     """Weight of keeping broad light and colours where they are: those of the photo in the style's
     colours. Without it, patches of colour come up wherever the painting has more of it.
     """
+    calm: float = 2000.0
+    """Weight of keeping what is plain in a photo without shapes of the network's own. Without it,
+    skin and walls get worms, since somewhere the painting's contrasts must be.
+    """
     identity: float = 20.0
     """Weight of giving a picture back that is its own style."""
     variation: float = 0.0
-    equivariance: float = 8.0
+    equivariance: float = 24.0
     lattice: float = 1000.0
+    phases: float = 30.0
+    """Weight against edges that prefer some places of the 8-pixel lattice in what is plain."""
     photo_styles: float = 0.1
     """Share of styles that are crops of photos."""
     learning_rate: float = 7e-4
@@ -201,8 +207,10 @@ class ArbitraryTrainer(Trainer):
             "content": config.content * content,
             "style": config.style * self._style(found, whole, self._style_layers),
             "broad": config.broad * losses.broad_distance(shown, plain),
+            "calm": config.calm * losses.calm_distance(shown, plain, seen),
             "identity": config.identity * (_inner(same) - seen[:own]).abs().mean(),
             "lattice": config.lattice * losses.lattice_energy(_inner(painted)),
+            "phases": config.phases * losses.phase_preference(_inner(painted), seen),
             "range": 10 * losses.out_of_range(_inner(painted)),
         }
         if self._coarse_layers:

@@ -73,8 +73,7 @@ def light_distance(painted: Tensor, photos: Tensor) -> Tensor:
     """
 
     def standardised(pictures: Tensor) -> Tensor:
-        weights = pictures.new_tensor(_LUMA)[:, None, None]
-        luma = F.avg_pool2d((pictures * weights).sum(1, keepdim=True), CELL)
+        luma = F.avg_pool2d(_luma(pictures), CELL)
         centred = luma - luma.mean((2, 3), keepdim=True)
         # inside the root: of nothing, it would have an infinite slope
         return centred / (centred.pow(2).mean((2, 3), keepdim=True) + 0.05**2).sqrt()
@@ -90,26 +89,27 @@ def broad_distance(painted: Tensor, plain: Tensor) -> Tensor:
     return difference.abs().mean()
 
 
-def calm_distance(painted: Tensor, plain: Tensor, photos: Tensor) -> Tensor:
-    """How far light and colours differ at the scale of 4 pixels, where the photos have next to
-    nothing: mean squared difference, (B, 3, H, W) three times.
+def calm_distance(painted: Tensor, plain: Tensor, places: Tensor) -> Tensor:
+    """How far light and colours differ at the scale of 4 pixels, where photos have next to nothing:
+    mean squared difference, (B, 3, H, W) twice, by the `plainness` of the photos.
 
     What is squared makes a few strong shapes dear and many faint strokes cheap, which statistics of
     a whole picture can't tell apart; strokes narrower than 4 pixels are free.
     """
     difference = F.avg_pool2d(painted, _CALM) - F.avg_pool2d(plain, _CALM)
-    return (plainness(photos) * difference.pow(2)).mean()
+    return (places * difference.pow(2)).mean()
 
 
-def phase_preference(painted: Tensor, photos: Tensor) -> Tensor:
-    """How much edges prefer some rows and columns of the 8-pixel lattice, where the photos have
-    next to nothing: variance over the phases of the energy of differences to the next row or
-    column, over the square of its mean. (B, 3, H, W) twice; H and W are multiples of 8.
+def phase_preference(painted: Tensor, places: Tensor) -> Tensor:
+    """How much edges prefer some rows and columns of the 8-pixel lattice, where photos have next to
+    nothing: variance over the phases of the energy of differences to the next row or column, over
+    the square of its mean. (B, 3, H, W), by the `plainness` of the photos; H and W are multiples
+    of 8.
 
     `lattice_energy` sees patterns that are the same in every cell; this, shapes that differ and end
     at the same places of a cell, as stairs do.
     """
-    weights = F.interpolate(plainness(photos), scale_factor=float(_CALM))  # (B, 1, H, W)
+    weights = F.interpolate(places, scale_factor=float(_CALM))  # (B, 1, H, W)
     spread = painted.new_zeros(())
     for axis in (2, 3):
         step = painted - painted.roll(-1, axis)
@@ -126,7 +126,7 @@ def plainness(photos: Tensor) -> Tensor:
     """1 where photos are of one colour, towards 0 where they are busy: (B, 3, H, W) ->
     (B, 1, H / 4, W / 4).
     """
-    luma = (photos * photos.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+    luma = _luma(photos)
 
     def around(values: Tensor) -> Tensor:
         """Means over 16 pixels about every cell of 4."""
@@ -135,6 +135,11 @@ def plainness(photos: Tensor) -> Tensor:
 
     variance = (around(luma.pow(2)) - around(luma).pow(2)).clamp_min(0)
     return 1 / (1 + variance / _PLAIN_DEVIATION**2)
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W)"""
+    return (pictures * pictures.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
 class Palette:

@@ -199,6 +199,7 @@ class ArbitraryTrainer(Trainer):
         with torch.no_grad():
             plain = coloured(canonical(seen, colours_of(seen)), colours_of(styles)).clamp(0, 1)
             goal = features_of(self._encoders, plain, self._content_layers)
+            places = losses.plainness(seen)
         found = features_of(self._encoders, shown, self._content_layers, self._style_layers)
         content = sum(
             w * losses.relative_distance(found[k], goal[k]) for k, w in self._content_layers.items()
@@ -207,10 +208,10 @@ class ArbitraryTrainer(Trainer):
             "content": config.content * content,
             "style": config.style * self._style(found, whole, self._style_layers),
             "broad": config.broad * losses.broad_distance(shown, plain),
-            "calm": config.calm * losses.calm_distance(shown, plain, seen),
+            "calm": config.calm * losses.calm_distance(shown, plain, places),
             "identity": config.identity * (_inner(same) - seen[:own]).abs().mean(),
             "lattice": config.lattice * losses.lattice_energy(_inner(painted)),
-            "phases": config.phases * losses.phase_preference(_inner(painted), seen),
+            "phases": config.phases * losses.phase_preference(_inner(painted), places),
             "range": 10 * losses.out_of_range(_inner(painted)),
         }
         if self._coarse_layers:

@@ -13,7 +13,7 @@ import torch
 from methods_tools import small_run
 
 from stylize_video.export import cli
-from stylize_video.export._machine import Precision
+from stylize_video.export._machine import Precision, pick_dtype
 from stylize_video.export.data import (
     Augmentation,
     PhotoStream,
@@ -200,6 +200,24 @@ def test_paintings_that_can_not_be_used(config: PerceptualConfig, tmp_path: Path
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(DataError, match="is not a readable picture"):
         load_painting(tmp_path / "text.jpg", 100)
+
+
+@pytest.mark.parametrize(
+    ("able", "chosen"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_bf16": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_half_precision_is_chosen_where_it_pays(
+    able: dict[str, bool], chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert pick_dtype("auto", torch.device("cpu")) == chosen
+    assert pick_dtype("fp32", torch.device("cpu")) == torch.float32
+    assert pick_dtype("bf16", torch.device("cpu")) == torch.bfloat16
+    assert pick_dtype("auto", torch.device("cuda")) == torch.bfloat16
 
 
 def test_batches_do_not_depend_on_the_way_there(config: PerceptualConfig) -> None:

@@ -2,9 +2,9 @@
 stride.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import onnx
@@ -69,24 +69,44 @@ class Measured:
                 self.float_error <= MAX_FLOAT_ERROR,
                 f"onnxruntime differs from torch by {self.float_error:.2g}",
             ),
-            (
-                self.int8_psnr_db >= MIN_INT8_PSNR_DB,
-                f"int8 is {self.int8_psnr_db:.1f} dB from fp32, under {MIN_INT8_PSNR_DB:.0f}",
-            ),
-            (
-                self.equivariance <= MAX_EQUIVARIANCE,
-                f"EQ {self.equivariance:.2f} is over {MAX_EQUIVARIANCE}: paint lags shifts",
-            ),
-            (
-                self.grid_photos <= MAX_GRID,
-                f"grid score {self.grid_photos:.1f} on photos, over {MAX_GRID}",
-            ),
-            (
-                self.grid_flat <= MAX_GRID,
-                f"grid score {self.grid_flat:.1f} on flat pictures, over {MAX_GRID}",
-            ),
+            *shared_checks(self),
         ]
         return [text for holds, text in checks if not holds]
+
+
+class Bars(Protocol):
+    """What is measured of every style, whatever it paints like."""
+
+    @property
+    def int8_psnr_db(self) -> float: ...
+    @property
+    def equivariance(self) -> float: ...
+    @property
+    def grid_photos(self) -> float: ...
+    @property
+    def grid_flat(self) -> float: ...
+
+
+def shared_checks(found: Bars) -> list[tuple[bool, str]]:
+    """The bars for every style: whether each holds, and what to say where it doesn't."""
+    return [
+        (
+            found.int8_psnr_db >= MIN_INT8_PSNR_DB,
+            f"int8 is {found.int8_psnr_db:.1f} dB from fp32, under {MIN_INT8_PSNR_DB:.0f}",
+        ),
+        (
+            found.equivariance <= MAX_EQUIVARIANCE,
+            f"EQ {found.equivariance:.2f} is over {MAX_EQUIVARIANCE}: paint lags shifts",
+        ),
+        (
+            found.grid_photos <= MAX_GRID,
+            f"grid score {found.grid_photos:.1f} on photos, over {MAX_GRID}",
+        ),
+        (
+            found.grid_flat <= MAX_GRID,
+            f"grid score {found.grid_flat:.1f} on flat pictures, over {MAX_GRID}",
+        ),
+    ]
 
 
 def verify(
@@ -105,7 +125,7 @@ def verify(
     exact = open_session(export_onnx(stored, None, "float"))
     crops = [F.interpolate(photos[0], size=size, mode="area") for size in OFF_STRIDE]
     float_error = max(
-        float(np.abs(run_model(exact, _frame(p)) / 255 - _torch_picture(stored, p)).max())
+        float(np.abs(run_model(exact, _frame(p)) / 255 - _rows(as_exported(stored, p))).max())
         for p in (*photos[:2], *crops)
     )
     pairs, from_trained = [], []
@@ -115,7 +135,7 @@ def verify(
         worst_pixel = max(worst_pixel, int(np.abs(a.astype(int) - b.astype(int)).max()))
         if photo.shape[-1] >= 64:
             pairs.append(psnr_db(a, b))
-            from_trained.append(psnr_db(to_picture(_torch_tensor(trained, photo)), b))
+            from_trained.append(psnr_db(to_picture(as_exported(trained, photo)), b))
 
     def paint(picture: Tensor) -> Tensor:
         painted = run_model(sessions["int8"], _frame(picture))
@@ -169,16 +189,19 @@ def _frame(photo: Tensor) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def _torch_tensor(network: StyleNet, photo: Tensor) -> Tensor:
-    """What the exported graph computes, in torch: 8-bit input, padded by its border, painted,
-    cropped.
+def as_exported(paint: Callable[[Tensor], Tensor], photo: Tensor) -> Tensor:
+    """What the exported graph of a network computes, in torch: 8-bit input, padded by its border,
+    painted, cropped. (1, 3, H, W) float in 0..1 -> the same, unclipped
     """
-    exact = (photo * 255).round() / 255
-    height, width = exact.shape[2:]
-    return crop_painting(network(pad_picture(exact)), height, width)
+    return crop_painting(paint(pad_picture(exactly(photo))), *photo.shape[2:])
 
 
-def _torch_picture(network: StyleNet, photo: Tensor) -> NDArray[np.float32]:
-    """(1, H, W, 3) float in 0..1, unclipped."""
-    painted: NDArray[np.float32] = _torch_tensor(network, photo).permute(0, 2, 3, 1).numpy()
-    return painted
+def exactly(picture: Tensor) -> Tensor:
+    """What 8 bits hold of a picture in 0..1."""
+    return (picture * 255).round() / 255
+
+
+def _rows(picture: Tensor) -> NDArray[np.float32]:
+    """(1, 3, H, W) -> (1, H, W, 3)"""
+    rows: NDArray[np.float32] = picture.permute(0, 2, 3, 1).numpy()
+    return rows

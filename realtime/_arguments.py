@@ -206,7 +206,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=parse_painting,
         metavar="FILE[:WEIGHT]",
-        help="a picture to paint like, for a style that takes any; several are mixed by weight",
+        help="a picture to paint like, for a style that takes any; several are mixed by weight, "
+        "which the knob paintings turns",
     )
     group.add_argument(
         "--alpha",

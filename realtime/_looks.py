@@ -13,7 +13,7 @@ from .cues import Cue, Timeline, named_styles
 from .engines import Engine
 from .engines.choose import EngineRequest, load_engine
 from .errors import StylizeError
-from .knobs import STROKES, KnobError, Knobs, parse_mix
+from .knobs import STROKES, KnobError, Knobs, parse_mix, parse_weights
 from .masks import BrightnessMask, Masker, MovementMask, PersonMask, PictureMask
 from .sources.images import read_image
 from .turning import Turning
@@ -26,6 +26,8 @@ class Looks:
     styles: dict[str, Style]
     """By the names they were asked for, in order: their numbers are those of the knobs."""
     knobs: Knobs
+    paintings: tuple[float, ...] = ()
+    """Shares of the paintings that were given, which sum to 1, in order."""
 
     @property
     def names(self) -> list[str]:
@@ -178,7 +180,8 @@ def read_looks(options: argparse.Namespace, more: Sequence[str] = ()) -> Looks:
     )
     if options.mix:
         knobs = replace(knobs, mix=parse_mix(options.mix, list(styles)))
-    return Looks(styles, knobs)
+    weights = [weight for _, weight in options.painting]
+    return Looks(styles, knobs, parse_weights(weights, len(weights)) if weights else ())
 
 
 def first_style(options: argparse.Namespace) -> Style:
@@ -217,7 +220,7 @@ def load_turning(
     Raises `StylizeError`s. The caller closes the engines.
     """
     looks = read_looks(options, named_styles(cues))
-    timeline = Timeline(looks.knobs, cues, looks.names)
+    timeline = Timeline(looks.knobs, cues, looks.names, looks.paintings)
     masker = read_masker(options, say)
     engines: dict[int, Engine] = {}
     try:

@@ -147,6 +147,8 @@ def _rendition(
     )
     settings = video_settings(own)
     cues = read_cues(own.timeline) if own.timeline else []
+    if options.painting and not style.encoder:  # as the paintings, they are for the other styles
+        cues = [cue for cue in cues if cue.knob != "paintings"]
     engine, turning = load_turning(own, cues, engine_request(own), say.line)
     for loaded in turning.engines.values() if turning else [engine]:
         stack.callback(loaded.close)

@@ -24,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="knobs",
         help="knobs (all of them, the default), styles, streams, snapshot, painting, or a knob: "
-        "style, mix, strength, colours, stroke, mirror, freeze, blackout, divider, mask",
+        "style, mix, paintings, strength, colours, stroke, mirror, freeze, blackout, divider, mask",
     )
     parser.add_argument(
         "value",
         nargs="?",
-        help="what to turn the knob to, none for those that can be off; a file for snapshot and "
-        "painting",
+        help="what to turn the knob to, like 0.6, starry:0.6,wave:0.4 for mix and 0.2,0.8 for "
+        "paintings, none for those that can be off; a file for snapshot and painting",
     )
     parser.add_argument(
         "--url",

@@ -35,14 +35,25 @@ class Cue:
 class Timeline:
     """The knobs at any time of a file, by what they were at the start and the cues since."""
 
-    def __init__(self, start: Knobs, cues: Sequence[Cue], styles: Sequence[str]) -> None:
-        """Raises `KnobError` for cues that can't be followed."""
-        self._states = [start]
+    def __init__(
+        self,
+        start: Knobs,
+        cues: Sequence[Cue],
+        styles: Sequence[str],
+        paintings: Sequence[float] = (),
+    ) -> None:
+        """`paintings` are the shares of the run's paintings while no cue has turned them.
+
+        Raises `KnobError` for cues that can't be followed.
+        """
+        self._states, self._paintings = [start], paintings
         self._cues = sorted(cues, key=lambda cue: cue.time)
         for cue in self._cues:
             if cue.knob in KNOBS and cue.ramp and not KNOBS[cue.knob].ramps:
                 raise StylizeError(f"{cue.knob} turns at once: leave its ramp out")
-            self._states.append(set_knob(self._states[-1], cue.knob, cue.value, styles))
+            before = self._states[-1]
+            after = set_knob(before, cue.knob, cue.value, styles, len(paintings))
+            self._states.append(after)
 
     @property
     def at_rest(self) -> bool:
@@ -66,12 +77,16 @@ class Timeline:
             if cue.time > time:
                 break
             done = min(1.0, float(time - cue.time) / cue.ramp) if cue.ramp else 1.0
-            knobs = _between(knobs, after, cue.knob, done)
+            knobs = _between(knobs, after, cue.knob, done, self._paintings)
         return knobs
 
 
-def _between(before: Knobs, after: Knobs, knob: str, done: float) -> Knobs:
-    """The knobs of `before`, with one that has come so far on its way to `after`."""
+def _between(
+    before: Knobs, after: Knobs, knob: str, done: float, paintings: Sequence[float]
+) -> Knobs:
+    """The knobs of `before`, with one that has come so far on its way to `after`; `paintings` are
+    the shares that paintings were given with.
+    """
     if knob in ("style", "mix"):
         if done >= 1:
             return replace(before, style=after.style, mix=after.mix)
@@ -82,7 +97,10 @@ def _between(before: Knobs, after: Knobs, knob: str, done: float) -> Knobs:
         mix = tuple((style, share) for style, share in shares.items() if share > 0)
         return replace(before, style=after.style, mix=mix)
     value = getattr(after, knob)
-    if done < 1:
+    if knob == "paintings" and done < 1:
+        ends = zip(before.paintings or paintings, value or paintings, strict=True)
+        value = tuple((1 - done) * then + done * now for then, now in ends)
+    elif done < 1:
         value = (1 - done) * getattr(before, knob) + done * value
     return replace(before, **{knob: value})
 

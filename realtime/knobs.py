@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from .errors import StylizeError
 
-Kind = Literal["share", "switch", "style", "mix", "choice", "size", "divider"]
+Kind = Literal["share", "switch", "style", "mix", "weights", "choice", "size", "divider"]
 MASKINGS: Final = ("off", "inside", "outside")
 STROKES: Final = (0.25, 4.0)
 _STEP: Final = 0.1
@@ -31,6 +31,10 @@ class Knobs:
     """Number of the style in the list of the run."""
     mix: tuple[tuple[int, float], ...] = ()
     """Styles and their shares, which sum to 1, in place of `style` alone."""
+    paintings: tuple[float, ...] = ()
+    """Shares of the paintings of the run, which sum to 1, in their order, for styles that paint
+    like any painting; none for those they were given with.
+    """
     strength: float = 1.0
     """How much of the painting shows, 0..1."""
     colours: float = 0.0
@@ -67,12 +71,13 @@ class Knob:
     @property
     def ramps(self) -> bool:
         """Whether it can move gradually from one value to another."""
-        return self.kind in ("share", "style", "mix")
+        return self.kind in ("share", "style", "mix", "weights")
 
 
 KNOBS: Final[Mapping[str, Knob]] = {
     "style": Knob("style", "a style by its name or number, or next or previous"),
     "mix": Knob("mix", "several styles at once: their names and shares"),
+    "paintings": Knob("weights", "weights of the paintings to paint like, in their order"),
     "strength": Knob("share", "how much of the painting shows"),
     "colours": Knob("share", "how much of the source's colours the painting keeps"),
     "stroke": Knob("size", "size of strokes against the height of the picture", *STROKES),
@@ -137,10 +142,13 @@ def turned(knobs: Knobs, key: str, styles: int) -> Knobs:
     return replace(knobs, **changes.get(key, {}))
 
 
-def set_knob(knobs: Knobs, name: str, value: Any, styles: Sequence[str]) -> Knobs:
+def set_knob(
+    knobs: Knobs, name: str, value: Any, styles: Sequence[str], paintings: int = 0
+) -> Knobs:
     """The knobs with one of them at a value as JSON has it.
 
-    `styles` are the names of the run's styles, in order. Raises `KnobError`.
+    `styles` are the names of the run's styles, in order, `paintings` how many pictures it was given
+    to paint like. Raises `KnobError`.
     """
     if name not in KNOBS:
         raise KnobError(f"there is no knob {name!r}: give one of {', '.join(KNOBS)}")
@@ -148,6 +156,8 @@ def set_knob(knobs: Knobs, name: str, value: Any, styles: Sequence[str]) -> Knob
         return replace(knobs, style=_style(value, knobs, styles), mix=())
     if name == "mix":
         return replace(knobs, mix=parse_mix(value, styles))
+    if name == "paintings":
+        return replace(knobs, paintings=parse_weights(value, paintings))
     turned: dict[str, Any] = {name: _plain(name, KNOBS[name], value)}
     return replace(knobs, **turned)
 
@@ -193,6 +203,35 @@ def parse_mix(value: Any, styles: Sequence[str]) -> tuple[tuple[int, float], ...
     if not 0 < whole < math.inf:
         raise KnobError("the shares of a mix are all 0: give at least one above")
     return tuple((style, share / whole) for style, share in shares.items() if share)
+
+
+def parse_weights(value: Any, paintings: int) -> tuple[float, ...]:
+    """Shares of so many paintings, which sum to 1, from their weights in a list or in text like
+    ``0.2,0.8``; from None none, which stands for those they were given with.
+
+    Raises `KnobError`.
+    """
+    if value is None:
+        return ()
+    if not paintings:
+        raise KnobError(
+            "there are no paintings in this run to weigh: give some by --painting, and a style "
+            "that takes any"
+        )
+    parts = [_as_number(part) for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or len(parts) != paintings:
+        raise KnobError(
+            f"paintings can't be {value!r}: give {paintings} weights, one for each, like "
+            f"{','.join(['1'] * paintings)}"
+        )
+    numbers = [_number(part) for part in parts]
+    weights = [number for number in numbers if number is not None and number >= 0]
+    whole = sum(weights)
+    if len(weights) < len(numbers) or not 0 < whole < math.inf:
+        raise KnobError(
+            f"paintings can't be {value!r}: give numbers from 0 up, and at least one above"
+        )
+    return tuple(weight / whole for weight in weights)
 
 
 def _style(value: Any, knobs: Knobs, styles: Sequence[str]) -> int:

@@ -4,9 +4,10 @@ import argparse
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,6 @@ from .engines import Engine
 from .engines.any_painting import Painting
 from .engines.choose import load_engine, usable_cores
 from .errors import StylizeError
-from .frame import Pixels
 from .sources._opening import LiveOptions
 from .sources.live import LiveSource
 from .tiers import stage_for
@@ -156,7 +156,7 @@ def run(
     limits = Limits(peers=options.peers, pixels=options.max_pixels)
     networks = _networks(options, say)
     any_style = next((style for style in all_styles() if style.encoder), None)
-    gallery = Gallery(_by_id(looks), networks, any_style, limits.paintings)
+    gallery = Gallery(_by_id(looks), networks, any_style, limits.paintings, looks.paintings)
     # at once, so that what can't work is said before anybody is let in
     networks.painter(looks.styles[looks.names[looks.knobs.style]]).close()
     read_masker(options, say)
@@ -211,14 +211,14 @@ def run(
 
 def _by_id(looks: Looks) -> dict[str, Style]:
     """The styles by their ids, which say nothing of where their files are. Raises `StylizeError`
-    for styles that need a painting, and for two of one id.
+    for styles that need a painting where there is none, and for two of one id.
     """
     found: dict[str, Style] = {}
     for name, style in looks.styles.items():
-        if style.encoder:
+        if style.encoder and not looks.paintings:
             raise StylizeError(
-                f"style {name} paints like any painting: leave it out, and drop a picture on the "
-                "page"
+                f"style {name} paints like any painting: say which by --painting FILE, or leave it "
+                "out, and drop a picture on the page"
             )
         if style.card.id in found:
             raise StylizeError(f"two styles have the id {style.card.id!r}: leave one out")
@@ -237,10 +237,13 @@ def _networks(options: argparse.Namespace, say: Callable[[str], None]) -> "Netwo
         say(f"style {style.card.id} by {engine.description}")
         return engine
 
-    def load_any(style: Style, painting: Pixels) -> Engine:
-        return load_engine(style, replace(request, paintings=(Painting(painting),)))
+    def load_any(style: Style, paintings: Sequence[Painting]) -> Engine:
+        engine = load_engine(style, replace(request, paintings=tuple(paintings)))
+        say(f"style {style.card.id} by {engine.description}")
+        return engine
 
-    return Networks(load, lambda: stage_for(options.temporal, threads), load_any)
+    stage = partial(stage_for, options.temporal, threads)
+    return Networks(load, stage, load_any, request.paintings)
 
 
 def _live_options(options: argparse.Namespace) -> LiveOptions:

@@ -38,8 +38,10 @@ class Painter(Protocol):
         """The frames still held back."""
         ...
 
-    def strengthen(self, strength: float) -> float:
-        """Paint at a strength, 0..1, where the network can; the strength that is left to do."""
+    def turn(self, strength: float, paintings: Sequence[float] = ()) -> float:
+        """Paint at a strength, 0..1, and by shares of paintings, where the network can; the
+        strength that is left to do.
+        """
         ...
 
     def remember(self) -> State:
@@ -135,7 +137,7 @@ class Studio:
         left = 0.0
         for style, share in shares.items():
             painter = self._painters[style]
-            left += share * painter.strengthen(knobs.strength)
+            left += share * painter.turn(knobs.strength, knobs.paintings)
             self._done.setdefault(style, deque()).extend(painter.push(small))
         turned = replace(knobs, mix=tuple(shares.items()), strength=min(1.0, left))
         self._waiting.append(_Waiting(frame, turned, mask))
@@ -363,13 +365,15 @@ def _frame(state: State) -> Frame:
 
 
 def _packed(waiting: _Waiting) -> State:
-    knobs = {**asdict(waiting.knobs), "mix": [list(part) for part in waiting.knobs.mix]}
+    mix = [list(part) for part in waiting.knobs.mix]
+    knobs = {**asdict(waiting.knobs), "mix": mix, "paintings": list(waiting.knobs.paintings)}
     return {"frame": _frame_state(waiting.frame), "knobs": knobs, "mask": waiting.mask}
 
 
 def _unpacked(state: State) -> _Waiting:
     mix = tuple((int(style), float(share)) for style, share in state["knobs"]["mix"])
-    knobs = Knobs(**{**state["knobs"], "mix": mix})
+    paintings = tuple(float(share) for share in state["knobs"]["paintings"])
+    knobs = Knobs(**{**state["knobs"], "mix": mix, "paintings": paintings})
     return _Waiting(_frame(state["frame"]), knobs, state["mask"])
 
 

@@ -1,7 +1,8 @@
 """The engine and, behind it, what happens to painted frames, as one call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from ._state import State
@@ -57,6 +58,7 @@ class Stylizer:
         show: Callable[[Frame], Frame] | None = None,
     ) -> None:
         self._engine, self._temporal, self._show = engine, temporal, show
+        self._by: Callable[[Pixels], Pixels] = engine.paint
 
     def push(self, frame: Frame) -> Iterable[Frame]:
         """Take a frame; the painted frames that are ready, which lag behind where the stage looks
@@ -64,9 +66,10 @@ class Stylizer:
 
         Raises `InferenceError` or `TemporalError`.
         """
+        paint = partial(_painted, self._by)  # a stage may paint it when knobs have turned further
         if self._temporal is None:
-            return [replace(frame, pixels=self._paint(frame.pixels))]
-        return self._viewed(self._temporal.push(frame, self._paint))
+            return [replace(frame, pixels=paint(frame.pixels))]
+        return self._viewed(self._temporal.push(frame, paint))
 
     def finish(self) -> Iterable[Frame]:
         """The frames that are still held back, when no more will come."""
@@ -83,13 +86,15 @@ class Stylizer:
             raise ValueError("this stage looks ahead: use push() and finish()")
         return painted[0]
 
-    def strengthen(self, strength: float) -> float:
-        """Have the network itself paint at a strength, 0..1, where it can mix codes of style and
-        photo; the strength at which its painting must then still be laid over the source.
+    def turn(self, strength: float, paintings: Sequence[float] = ()) -> float:
+        """Have the network itself paint the next frames at a strength, 0..1, where it can mix codes
+        of style and photo, and by shares of its paintings, in their order, none for those it was
+        given; the strength at which its painting must then still be laid over the source.
         """
         if not isinstance(self._engine, AnyPaintingEngine):
             return strength
-        self._engine.strength = strength
+        manner = self._engine.manner(strength, paintings)
+        self._by = partial(self._engine.paint, manner=manner)
         # its photo is not quite the photo: the last of the way is laid over
         return min(1.0, strength / _BY_CODE)
 
@@ -119,10 +124,9 @@ class Stylizer:
         self.reset()
         self._engine.close()
 
-    def _paint(self, pixels: Pixels) -> Pixels:
-        painted = self._engine.paint(pixels)
-        if painted.shape != pixels.shape:
-            raise InferenceError(
-                f"the engine put out {painted.shape} for a frame of {pixels.shape}"
-            )
-        return painted
+
+def _painted(by: Callable[[Pixels], Pixels], pixels: Pixels) -> Pixels:
+    painted = by(pixels)
+    if painted.shape != pixels.shape:
+        raise InferenceError(f"the engine put out {painted.shape} for a frame of {pixels.shape}")
+    return painted

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -110,7 +110,7 @@ class Unpainted:
     def finish(self) -> list[Frame]:
         return []
 
-    def strengthen(self, strength: float) -> float:
+    def turn(self, strength: float, paintings: Sequence[float] = ()) -> float:
         return strength
 
     def remember(self) -> dict[str, Any]:

@@ -227,6 +227,24 @@ def test_a_picture_that_is_given_becomes_a_style(
     until(lambda: "this is no picture" in page.text_content("#status"))
 
 
+def test_the_paintings_of_a_run_are_weighed(page: Any, tmp_path: Path) -> None:
+    given: list[str] = []
+    for number, colour in enumerate([(30, 140, 250), (250, 60, 20)]):
+        file = tmp_path / f"{number}.png"
+        cv2.imwrite(str(file), np.full((64, 64, 3), colour, np.uint8))
+        given += ["--painting", str(file)]
+    with serving("--style", "any", *given, "--engine", "cpu") as server:
+        page.goto(server.url)
+        until(lambda: page.text_content("#status") == "Ready.")
+        until(lambda: page.get_by_label("Painting 2").input_value() == "0.5")
+        page.get_by_label("Painting 1").fill("0")
+        path = f"{server.url}/api/streams/stage/knobs"
+        until(lambda: page.request.get(path).json()["paintings"] == [0, 1])
+        page.get_by_label("Painting 2").fill("0")  # which would be none at all
+        page.get_by_label("Painting 1").fill("0.6")
+        until(lambda: page.request.get(path).json()["paintings"] == [1, 0])
+
+
 def test_keyboard_and_labels(page: Any, server: Serving) -> None:
     page.goto(server.url)
     until(lambda: page.text_content("#status") == "Ready.")

@@ -57,6 +57,24 @@ def test_styles_go_over_into_each_other() -> None:
     assert not Timeline(Knobs(strength=0.5), [], STYLES).at_rest
 
 
+def test_paintings_go_over_from_the_weights_they_were_given() -> None:
+    cues = [
+        cue(1, "paintings", [0, 2], ramp=2),
+        cue(4, "paintings", [1, 3]),
+        cue(5, "paintings", None, ramp=1),
+    ]
+    timeline = Timeline(Knobs(), cues, STYLES, (0.75, 0.25))
+    shares = [timeline.at(Fraction(t)).paintings for t in (0.5, 1, 1.5, 2, 3, 4, 5.5, 6)]
+    middle = pytest.approx((0.5, 0.5))
+    assert shares[:2] == [(), (0.75, 0.25)]
+    assert shares[2] == pytest.approx((0.5625, 0.4375))
+    assert shares[3] == pytest.approx((0.375, 0.625))
+    assert shares[4:6] == [(0.0, 1.0), (0.25, 0.75)]
+    assert shares[6] == middle
+    assert shares[7] == ()
+    assert not timeline.at_rest
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 10), st.sampled_from(STYLES), st.floats(0, 5)), max_size=6),
     st.lists(st.floats(0, 20), min_size=1, max_size=6),
@@ -128,6 +146,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         (cue(0, "style", "monet"), "there is no style 'monet'"),
         (cue(0, "volume", 1), "there is no knob 'volume'"),
         (cue(0, "strength", 2), "strength can't be 2"),
+        (cue(0, "paintings", [1, 2]), "there are no paintings in this run to weigh"),
     ],
 )
 def test_cues_that_cant_be_followed_are_refused_ahead(wrong: Cue, said: str) -> None:

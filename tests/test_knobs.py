@@ -173,10 +173,14 @@ def test_numbers_turn_to_styles_and_out_of_mixes() -> None:
         ("mask", "outside", Knobs(mask="outside")),
         ("mix", {"wave": 3, "pen": 1}, Knobs(mix=((1, 0.75), (2, 0.25)))),
         ("mix", "wave:3,pen:1", Knobs(mix=((1, 0.75), (2, 0.25)))),
+        ("paintings", [3, 1], Knobs(paintings=(0.75, 0.25))),
+        ("paintings", [0, 0.1], Knobs(paintings=(0.0, 1.0))),
+        ("paintings", "0.5, 1.5", Knobs(paintings=(0.25, 0.75))),
+        ("paintings", None, Knobs()),
     ],
 )
 def test_values_from_outside(name: str, value: Any, after: Knobs) -> None:
-    assert set_knob(Knobs(), name, value, STYLES) == after
+    assert set_knob(Knobs(), name, value, STYLES, paintings=2) == after
 
 
 @pytest.mark.parametrize(
@@ -203,11 +207,26 @@ def test_values_from_outside(name: str, value: Any, after: Knobs) -> None:
         ("mix", {"monet": 1}, "there is no style 'monet'"),
         ("mix", "wave", "there is no style ''|is no share"),
         ("mix", {str(n): 1 for n in range(9)}, "is no mix"),
+        ("paintings", [1, 2, 3], r"paintings can't be \[1, 2, 3\]: give 2 weights, one for each"),
+        ("paintings", 1, "paintings can't be 1: give 2 weights"),
+        ("paintings", "", "paintings can't be '': give 2 weights"),
+        ("paintings", {"a": 1, "b": 2}, "give 2 weights"),
+        ("paintings", [1, -1], "give numbers from 0 up, and at least one above"),
+        ("paintings", [0, 0], "give numbers from 0 up, and at least one above"),
+        ("paintings", [1, math.inf], "give numbers from 0 up"),
+        ("paintings", [1e308, 1e308], "give numbers from 0 up"),
+        ("paintings", [1, True], "give numbers from 0 up"),
+        ("paintings", "1,x", "paintings can't be '1,x': give numbers from 0 up"),
     ],
 )
 def test_values_that_no_knob_takes(name: str, value: Any, said: str) -> None:
     with pytest.raises(KnobError, match=said):
-        set_knob(Knobs(), name, value, STYLES)
+        set_knob(Knobs(), name, value, STYLES, paintings=2)
+
+
+def test_without_paintings_there_is_nothing_to_weigh() -> None:
+    with pytest.raises(KnobError, match="there are no paintings in this run to weigh"):
+        set_knob(Knobs(), "paintings", [1], STYLES)
 
 
 json_values = st.recursive(
@@ -217,13 +236,15 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(KNOBS)), json_values)
+@given(st.sampled_from(sorted(KNOBS)), json_values, st.integers(0, 3))
 @settings(max_examples=200, deadline=None)
-def test_whatever_comes_is_taken_or_refused(name: str, value: Any) -> None:
+def test_whatever_comes_is_taken_or_refused(name: str, value: Any, paintings: int) -> None:
     try:
-        knobs = set_knob(Knobs(), name, value, STYLES)
+        knobs = set_knob(Knobs(), name, value, STYLES, paintings)
     except KnobError:
         return
+    assert not knobs.paintings or len(knobs.paintings) == paintings
+    assert not knobs.paintings or math.isclose(sum(knobs.paintings), 1)
     assert all(0 <= style < 3 for style in knobs.shares)
     assert math.isclose(sum(knobs.shares.values()), 1)
     assert 0 <= knobs.strength <= 1

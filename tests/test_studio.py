@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +30,7 @@ class Flat:
 
     def __init__(self, level: int, lag: int = 0) -> None:
         self.level, self.lag, self.sizes, self.closed = level, lag, [], False
+        self.paintings: list[tuple[float, ...]] = []
         self._held: list[Frame] = []
 
     def push(self, frame: Frame) -> list[Frame]:
@@ -43,7 +44,8 @@ class Flat:
         held, self._held = self._held, []
         return held
 
-    def strengthen(self, strength: float) -> float:
+    def turn(self, strength: float, paintings: Sequence[float] = ()) -> float:
+        self.paintings.append(tuple(paintings))
         return strength
 
     def remember(self) -> dict[str, Any]:
@@ -90,6 +92,16 @@ def test_knobs_count_at_the_frames_they_were_turned_at() -> None:
     shown = [s for n, k in enumerate(knobs) for s in studio.push(frame(n), k)]
     shown += list(studio.finish())
     assert [level(s) for s in shown] == [50, 50, 50, 0, 50, 50, 50, 50]
+
+
+def test_paintings_are_weighed_with_every_frame_by_all_styles_that_show() -> None:
+    one, other = Flat(50), Flat(150)
+    studio = Studio([lambda: one, lambda: other])
+    both = ((0, 0.5), (1, 0.5))
+    for knobs in (Knobs(), Knobs(paintings=(1.0, 0.0)), Knobs(paintings=(0.5, 0.5), mix=both)):
+        studio.paint(frame(), knobs)
+    assert one.paintings == [(), (1.0, 0.0), (0.5, 0.5)]
+    assert other.paintings == [(0.5, 0.5)]
 
 
 @given(st.integers(20, 1200), st.integers(20, 1200), st.sampled_from([0.25, 1.0, 1.7, 4.0]))
@@ -166,6 +178,7 @@ def test_a_mask_that_learns_sees_the_frames_it_does_not_count_in() -> None:
 def test_a_studio_is_taken_up_again_at_any_frame(lag: int, tmp_path: Path) -> None:
     knobs = [Knobs()] * 4 + [Knobs(mix=((0, 0.5), (1, 0.5)), divider=0.25)] * 3
     knobs += [Knobs(style=1, freeze=True)] * 3 + [Knobs(style=1, mask="inside", strength=0.5)] * 3
+    knobs[2:6] = [replace(k, paintings=(0.25, 0.75)) for k in knobs[2:6]]
 
     def studio() -> Studio:
         return Studio([lambda: Flat(50, lag), lambda: Flat(150, lag)], BrightnessMask(60, 255))

@@ -135,18 +135,22 @@ def test_strength_of_any_painting_is_that_of_its_code(tmp_path: Path) -> None:
     paintings = read_paintings([(str(tmp_path / "painting.png"), 1.0)])
     engine = load_engine(find_style("any"), EngineRequest(engine="cpu", paintings=paintings))
     stylizer = Stylizer(engine)
-    assert stylizer.strengthen(1.0) == 1.0
-    full = engine.paint(painting)
-    assert stylizer.strengthen(0.5) == 1.0
-    half = engine.paint(painting)
+    frame = Frame(painting, Fraction(0))
+    assert stylizer.turn(1.0) == 1.0
+    full = stylizer.paint(frame).pixels
+    assert np.array_equal(engine.paint(painting), full)
+    assert stylizer.turn(0.5) == 1.0
+    half = stylizer.paint(frame).pixels
     assert np.abs(full.astype(int) - half).mean() > 2
     of_the_next_file = Stylizer(engine)
-    assert of_the_next_file.strengthen(0.5) == 1.0
-    assert np.array_equal(engine.paint(painting), half)
-    assert of_the_next_file.strengthen(1.0) == 1.0
-    assert np.array_equal(engine.paint(painting), full)
-    assert stylizer.strengthen(0.1) == pytest.approx(0.4)
-    assert stylizer.strengthen(0.0) == 0.0
+    assert np.array_equal(of_the_next_file.paint(frame).pixels, full)
+    assert of_the_next_file.turn(0.5) == 1.0
+    assert np.array_equal(of_the_next_file.paint(frame).pixels, half)
+    assert of_the_next_file.turn(1.0) == 1.0
+    assert np.array_equal(of_the_next_file.paint(frame).pixels, full)
+    assert np.array_equal(stylizer.paint(frame).pixels, half)
+    assert stylizer.turn(0.1) == pytest.approx(0.4)
+    assert stylizer.turn(0.0) == 0.0
     stylizer.close()
 
 

@@ -94,6 +94,7 @@ def test_knobs_are_turned_and_the_picture_follows(server: Running) -> None:
         ({"style": "none"}, "there is no style 'none'"),
         ({"loudness": 1}, "there is no knob 'loudness'"),
         ({"mirror": 1}, "mirror is on or off"),
+        ({"paintings": [1]}, "there are no paintings in this run to weigh"),
         ({}, "name the knobs"),
     ],
 )

@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from web_tools import Running, running, two_looks
 
+from stylize_video.realtime.engines.any_painting import Painting
 from stylize_video.realtime.web.openapi import describe
 
 REQUIRED = os.environ.get("STYLIZE_REQUIRE_TEST_DATA") == "1"
@@ -26,7 +28,9 @@ UNSAYABLE = {"/api/offer", "/api/paintings"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(two_looks(tmp_path_factory.mktemp("looks")), source="test:96x64@30") as made:
+    looks = two_looks(tmp_path_factory.mktemp("looks"))
+    given = [Painting(np.zeros((8, 8, 3), np.uint8))] * 2
+    with running(looks, source="test:96x64@30", paintings=given) as made:
         yield made
 
 

@@ -299,7 +299,7 @@ def test_another_address_demands_a_token(identity: Path, tmp_path: Path) -> None
         (["--cert", "a.pem", "--key", "b.pem"], "is no certificate"),
         (["--host", "192.0.2.77"], "can't be listened on"),
         (["--source", "nowhere"], "is no live source"),
-        (["--style", "any"], "paints like any painting"),
+        (["--style", "any"], "paints like any painting: say which by --painting FILE, or leave"),
     ],
 )
 def test_the_command_says_what_can_not_work(

@@ -6,8 +6,8 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from browser import write_turned
 from stylize_video.realtime import EngineRequest, find_style, load_engine
 from stylize_video.realtime.catalogue import Style, all_styles
 from stylize_video.realtime.engines.any_painting import Painting
-from stylize_video.realtime.frame import Pixels
-from stylize_video.realtime.knobs import Knobs
+from stylize_video.realtime.knobs import Knobs, parse_weights
 from stylize_video.realtime.masks import Masker
 from stylize_video.realtime.sources.live import LiveSource
 from stylize_video.realtime.web.gallery import Gallery
@@ -105,13 +104,17 @@ def running(
     source: str | None = None,
     masker: Masker | None = None,
     knobs: Knobs | None = None,
+    paintings: Sequence[Painting] = (),
 ) -> Iterator[Running]:
-    """A server with these ONNX files as styles, until the end of the block."""
+    """A server with these ONNX files as styles, until the end of the block; `paintings` are for
+    styles among them that take any.
+    """
     limits = limits or Limits(requests=1e6, burst=1_000_000)
     found = {name: find_style(str(path)) for name, path in styles.items()}
-    networks = Networks(_load, lambda: None, _load_any)
+    networks = Networks(_load, lambda: None, _load_any, paintings)
     any_style = next((style for style in all_styles() if style.encoder), None)
-    gallery = Gallery(found, networks, any_style, limits.paintings)
+    shares = parse_weights([painting.weight for painting in paintings] or None, len(paintings))
+    gallery = Gallery(found, networks, any_style, limits.paintings, shares)
     said: list[str] = []
     room = Room(said.append)
     house = House(
@@ -164,10 +167,8 @@ def _load(style: Style) -> Any:
     return load_engine(style, THREADS)
 
 
-def _load_any(style: Style, painting: Pixels) -> Any:
-    return load_engine(
-        style, EngineRequest(engine="cpu", threads=1, paintings=(Painting(painting),))
-    )
+def _load_any(style: Style, paintings: Sequence[Painting]) -> Any:
+    return load_engine(style, replace(THREADS, paintings=tuple(paintings)))
 
 
 class Moving(VideoStreamTrack):

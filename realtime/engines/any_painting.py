@@ -16,6 +16,8 @@ PAINTING_SIDE: Final = 512
 """Short side paintings are scaled to, pixels: what the networks learned strokes at."""
 _LONGEST: Final = 4
 """Sides at most this many times the short one are looked at."""
+Manner = Mapping[str, NDArray[Any]]
+"""What the network is handed with a frame: the code to paint by and alpha."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,15 @@ class PaintingEncoder:
 class AnyPaintingEngine:
     """An `Engine` that paints like the paintings it was given last.
 
-    `alpha`, 0 (the photo) to 1 (all the style), and the mix may change from frame to frame.
+    `alpha`, 0 (the photo) to 1 (all the style), and the mix may change from frame to frame, and
+    each frame may have its own `manner`, whoever else paints by this engine.
     """
 
     def __init__(self, network: NetworkEngine, encode: PaintingEncoder) -> None:
         self._network, self._encode = network, encode
         self._codes: list[NDArray[np.float32]] = []
         self._weights: list[float] = []
-        self._alpha = self._strength = 1.0
-        self._extra: Mapping[str, NDArray[Any]] | None = None
+        self._alpha = 1.0
 
     def fork(self) -> Self:
         """An engine of the same networks that paints like the same paintings, until it is told
@@ -77,7 +79,6 @@ class AnyPaintingEngine:
         """
         other = type(self)(self._network, self._encode)
         other._codes, other._weights, other._alpha = self._codes, self._weights, self._alpha
-        other._tell()
         return other
 
     @property
@@ -102,20 +103,6 @@ class AnyPaintingEngine:
                 f"alpha {value} is out of range: give 0 (the photo) to 1 (the style)"
             )
         self._alpha = value
-        self._tell()
-
-    @property
-    def strength(self) -> float:
-        """What `alpha` is multiplied with, 0..1: a knob turned from frame to frame, which leaves
-        what was asked for as it is.
-        """
-        return self._strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        if value != self._strength:
-            self._strength = value
-            self._tell()
 
     def paint_like(self, paintings: Sequence[Painting]) -> None:
         """Learn what to paint like: runs the encoder, well under a second a painting."""
@@ -125,7 +112,32 @@ class AnyPaintingEngine:
         self.mix([painting.weight for painting in paintings])
 
     def mix(self, weights: Sequence[float]) -> None:
-        """Share out the style anew among the paintings given last."""
+        """Share out the style anew among the paintings given last. Raises `StylizeError`."""
+        self._weights = self._shares(weights)
+
+    def manner(self, strength: float = 1.0, weights: Sequence[float] = ()) -> Manner:
+        """What to paint a frame by: `strength`, 0..1, is what alpha is multiplied with, `weights`
+        are those of the paintings, in their order, in place of those of the mix. Runs no network.
+
+        Raises `StylizeError`.
+        """
+        shares = self._shares(weights) if weights else self._weights
+        code: Any = sum(share * code for code, share in zip(self._codes, shares, strict=True))
+        alpha = np.array([[self._alpha * strength]], np.float32)
+        return {"code": np.asarray(code, np.float32), "alpha": alpha}
+
+    def paint(self, pixels: Pixels, manner: Manner | None = None) -> Pixels:
+        """The painted frame, in a manner that `manner` gave or as the engine stands. Raises
+        `InferenceError`.
+        """
+        return self._network.paint(pixels, self.manner() if manner is None else manner)
+
+    def close(self) -> None:
+        """Release the networks."""
+        self._network.close()
+        self._encode.close()
+
+    def _shares(self, weights: Sequence[float]) -> list[float]:
         if len(weights) != len(self._codes):
             raise StylizeError(
                 f"{len(weights)} weights for {len(self._codes)} paintings: give one for each"
@@ -135,25 +147,4 @@ class AnyPaintingEngine:
                 f"weights {', '.join(f'{w:g}' for w in weights)} can't be mixed: give none below 0 "
                 "and one above"
             )
-        self._weights = [weight / sum(weights) for weight in weights]
-        self._tell()
-
-    def paint(self, pixels: Pixels) -> Pixels:
-        """The painted frame. Raises `InferenceError`."""
-        return self._network.paint(pixels, self._extra)
-
-    def close(self) -> None:
-        """Release the networks."""
-        self._network.close()
-        self._encode.close()
-
-    def _tell(self) -> None:
-        """Make ready what the network is handed with the next frame: code and alpha."""
-        if not self._codes:
-            return
-        pairs = zip(self._codes, self._weights, strict=True)
-        code: Any = sum(weight * code for code, weight in pairs)
-        self._extra = {
-            "code": np.asarray(code, np.float32),
-            "alpha": np.array([[self._alpha * self._strength]], np.float32),
-        }
+        return [weight / sum(weights) for weight in weights]

@@ -83,7 +83,8 @@ class Control:
         )
 
     async def _document(self, _: web.Request) -> web.Response:
-        return web.json_response(describe(self._house.gallery.names))
+        gallery = self._house.gallery
+        return web.json_response(describe(gallery.names, len(gallery.shares)))
 
     async def _session(self, request: web.Request) -> web.Response:
         """A token for a cookie, so that pages need not send it again."""

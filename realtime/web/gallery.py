@@ -1,7 +1,7 @@
 """The styles people can turn to: those of the run, and paintings they have given."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -44,10 +44,18 @@ class Gallery:
     """Styles by number, as knobs count them. It only ever grows, so numbers stay."""
 
     def __init__(
-        self, styles: Mapping[str, Style], networks: Networks, any_style: Style | None, most: int
+        self,
+        styles: Mapping[str, Style],
+        networks: Networks,
+        any_style: Style | None,
+        most: int,
+        shares: Sequence[float] = (),
     ) -> None:
-        """At most so many paintings are taken, where `any_style` paints like any of them."""
+        """At most so many paintings are taken, where `any_style` paints like any of them; `shares`
+        are those of the paintings of the run.
+        """
         self._networks, self._any, self._most = networks, any_style, most
+        self.shares = tuple(shares)
         self._lock = threading.Lock()
         self._given = 0
         self.names: list[str] = list(styles)

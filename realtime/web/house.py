@@ -127,8 +127,9 @@ class House:
         """Turn knobs of a stream, all of them or none. Raises `KnobError` or `Refused`."""
         with self._lock:
             knobs = self.knobs_of(name)
+            names, paintings = self.gallery.names, len(self.gallery.shares)
             for knob, value in changes.items():
-                knobs = set_knob(knobs, knob, value, self.gallery.names)
+                knobs = set_knob(knobs, knob, value, names, paintings)
             if name == STAGE and self.on_stage() is None:
                 self.knobs = knobs
                 return knobs
@@ -141,10 +142,11 @@ class House:
 
     def described(self, knobs: Knobs) -> dict[str, Any]:
         """Knobs as JSON has them, styles by their names."""
-        names = self.gallery.names
+        names, shares = self.gallery.names, knobs.paintings or self.gallery.shares
         return {
             "style": names[knobs.style],
             "mix": {names[style]: round(share, 4) for style, share in knobs.mix},
+            "paintings": [round(share, 4) for share in shares],
             "strength": knobs.strength,
             "colours": knobs.colours,
             "stroke": knobs.stroke,

@@ -21,8 +21,8 @@ _ERRORS: Final = {
 _ALWAYS: Final = (400, 401, 403, 429)
 
 
-def knob_schema(knob: Knob, styles: Sequence[str]) -> dict[str, Any]:
-    """What a knob takes, as JSON Schema."""
+def knob_schema(knob: Knob, styles: Sequence[str], paintings: int) -> dict[str, Any]:
+    """What a knob takes in a run of these styles and so many paintings, as JSON Schema."""
     schema: dict[str, Any]
     if knob.kind == "share":
         schema = {"type": "number", "minimum": knob.low, "maximum": knob.high}
@@ -32,6 +32,8 @@ def knob_schema(knob: Knob, styles: Sequence[str]) -> dict[str, Any]:
         schema = {"type": "boolean"}
     elif knob.kind == "choice":
         schema = {"type": "string", "enum": list(knob.choices)}
+    elif knob.kind == "weights":
+        schema = _weights(paintings)
     elif knob.kind == "style":
         schema = {
             "oneOf": [
@@ -51,11 +53,24 @@ def knob_schema(knob: Knob, styles: Sequence[str]) -> dict[str, Any]:
     return {"description": knob.help, **schema}
 
 
-def describe(styles: Sequence[str]) -> dict[str, Any]:
-    """The whole document for a run with these styles."""
-    knobs = {name: knob_schema(knob, styles) for name, knob in KNOBS.items()}
+def _weights(paintings: int) -> dict[str, Any]:
+    if not paintings:
+        return {"type": "null"}
+    return {
+        "type": ["array", "null"],
+        "items": {"type": "number", "minimum": 0, "maximum": 1000},
+        "contains": {"exclusiveMinimum": 0},
+        "minItems": paintings,
+        "maxItems": paintings,
+    }
+
+
+def describe(styles: Sequence[str], paintings: int = 0) -> dict[str, Any]:
+    """The whole document for a run with these styles and so many paintings."""
+    knobs = {name: knob_schema(knob, styles, paintings) for name, knob in KNOBS.items()}
     mix = {"type": "object", "additionalProperties": {"type": "number"}}
-    state = {**knobs, "style": {"type": "string"}, "mix": mix}
+    shares = {"type": "array", "items": {"type": "number"}}
+    state = {**knobs, "style": {"type": "string"}, "mix": mix, "paintings": shares}
     numbers = ("fps", "latency_ms", "latency_p95_ms", "seconds")
     counts = ("frames", "dropped", "width", "height")
     schemas: dict[str, Any] = {

@@ -26,6 +26,7 @@ export class Knobs {
       if (name === "mask" && !about.masks) continue;
       if (knob.kind === "switch") switches.append(this.#switch(name, knob));
       else if (knob.kind === "choice") form.append(this.#choice(name, knob));
+      else if (knob.kind === "weights") form.append(this.#weights(name, knob));
       else if (["share", "size", "divider"].includes(knob.kind)) form.append(this.#slider(name, knob));
     }
     form.append(this.#mix(), switches);
@@ -80,6 +81,36 @@ export class Knobs {
     this.shown[name] = (value) => { select.value = value; };
     const label = element("label", { htmlFor: select.id, textContent: TITLES[name] || name });
     return element("div", { className: "knob" }, label, select);
+  }
+
+  // A slider for each painting of the run, where there are several: the state tells how many.
+  #weights(name, knob) {
+    const legend = element("legend", { className: "unseen", textContent: "Weights of the paintings" });
+    const box = element("fieldset", { className: "mix", hidden: true }, legend);
+    let ranges = [];
+    const turn = () => {
+      const weights = ranges.map((range) => Number(range.value));
+      if (weights.some((weight) => weight > 0)) this.turn({ [name]: weights });
+    };
+    const line = (_, i) => {
+      const range = element("input", {
+        type: "range", id: `knob-${name}-${i + 1}`, title: knob.help, min: 0, max: 1, step: 0.01,
+      });
+      range.addEventListener("input", turn);
+      const label = element("label", { htmlFor: range.id, textContent: `Painting ${i + 1}` });
+      return element("div", { className: "knob" }, label, range);
+    };
+    this.shown[name] = (shares) => {
+      if (shares.length < 2) return;
+      if (!ranges.length) {
+        box.append(...shares.map(line));
+        ranges = [...box.querySelectorAll("input")];
+        box.hidden = false;
+      }
+      if (ranges.some((range) => range.matches(":active"))) return;
+      ranges.forEach((range, i) => { range.value = shares[i]; });
+    };
+    return box;
   }
 
   #mix() {

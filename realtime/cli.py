@@ -186,6 +186,7 @@ def _styles(options: argparse.Namespace) -> int:
     styles = all_styles()
     if options.html:
         write_gallery(styles, options.html)
+        stderr_console().print(f"written: {escape(str(options.html))}", soft_wrap=True)
         return 0
     if options.json:
         print(json.dumps([_style_json(style) for style in styles], indent=2))
@@ -207,7 +208,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _export_tensorrt(options: argparse.Namespace) -> int:
-    return _tensorrt.run(options, Speaker(stderr_console(), quiet=False).line)
+    return _tensorrt.run(options, stderr_console())
 
 
 def _style_json(style: Style) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 onnxruntime's TensorRT provider builds and runs them; here is what decides which one fits. An engine
 is kept in a folder whose name is a digest of everything that changes it: the model's sha256, the
-sizes it takes, the precision, the versions of TensorRT and onnxruntime, and the GPU.
+sizes it takes, the precision, the versions of TensorRT and onnxruntime, and the GPU. Building and
+finding go by the same rule of what is a whole engine: `_held`.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from ._probe import PROVIDERS, prepare, why_unavailable
 TrtPrecision = Literal["fp16", "int8", "fp32"]
 PRECISIONS: Final[tuple[TrtPrecision, ...]] = ("fp16", "int8", "fp32")
 _RECORD: Final = "engine.json"
+OnStep = Callable[[int, int, str], None]
+"""Called with how many sizes of an engine run already, of how many, and what is being done or was
+done last.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,17 +93,29 @@ def find_engine(
 ) -> tuple[Path, Profile, TrtPrecision] | None:
     """A kept engine for a model and frames of (width, height), with its profile and precision."""
     for record in sorted((folder or cache_folder()).glob(f"*/{_RECORD}")):
-        try:
-            content = json.loads(record.read_text(encoding="utf-8"))
-            sizes = (tuple(content["profile"][k]) for k in ("smallest", "usual", "largest"))
-            profile, precision = Profile(*sizes), content["precision"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a folder that another program, or a crash, left
-        if precision not in PRECISIONS or not profile.holds(*size):
-            continue
-        if record.parent.name == cache_key(sha256, profile, precision, machine):
-            return record.parent, profile, precision
+        held = _held(record.parent, sha256, machine)
+        if held and held[0].holds(*size):
+            return record.parent, *held
     return None
+
+
+def _held(folder: Path, sha256: str, machine: Machine) -> tuple[Profile, TrtPrecision] | None:
+    """Sizes and precision of the engine of a model in a folder, None where there is no whole one.
+
+    Whole is what has a record that gives the folder its name, and an engine with something in it.
+    """
+    try:
+        content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        sizes = (tuple(content["profile"][k]) for k in ("smallest", "usual", "largest"))
+        profile, precision = Profile(*sizes), content["precision"]
+        whole = folder.name == cache_key(sha256, profile, precision, machine)
+        return (profile, precision) if whole and _has_engine(folder) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # what another program, or a crash, left
+
+
+def _has_engine(folder: Path) -> bool:
+    return any(path.stat().st_size for path in folder.glob("*.engine"))
 
 
 def session_options(
@@ -139,49 +156,85 @@ def build_engine(
     machine: Machine,
     folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
+    on_step: OnStep = lambda *_: None,
 ) -> Path:
     """Build the engine of a model, or find the one that was built before; the folder it is in.
 
-    Takes minutes. A build that fails leaves nothing. Raises `EngineUnavailable` or `StylizeError`.
+    Takes minutes. A build that fails leaves nothing; what is there and not whole is replaced once
+    there is something whole. Raises `EngineUnavailable` or `StylizeError`.
     """
-    import onnxruntime
-
     profile.check()
     base = folder or cache_folder()
     sha256 = hashlib.sha256(content).hexdigest()
     target = base / cache_key(sha256, profile, precision, machine)
-    if (target / _RECORD).is_file():
+    if _held(target, sha256, machine):
         say(f"the engine is there already: {target}")
         return target
     prepare("tensorrt")
-    base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base, prefix=".building-") as work:
-        place = Path(work) / "engine"
-        place.mkdir()
-        say(f"building for {machine.gpu} with TensorRT {machine.tensorrt}: this takes minutes")
-        begun = time.monotonic()
-        try:
-            plain = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            inputs = {i.name: list(i.shape) for i in plain.get_inputs()}
-            providers = session_options(place, profile, precision, inputs)
-            session = onnxruntime.InferenceSession(content, providers=providers)
-            if session.get_providers()[0] != PROVIDERS["tensorrt"]:
-                raise EngineUnavailable(
-                    "--engine tensorrt does not work here: onnxruntime fell back to "
-                    f"{session.get_providers()[0]}"
-                )
-            for size in (profile.usual, profile.smallest, profile.largest):
-                session.run(None, _blank(session.get_inputs(), size))
-                say(f"{size[0]}x{size[1]} runs after {time.monotonic() - begun:.0f} s")
-        except EngineUnavailable:
-            raise
-        except Exception as error:  # the runtime's own classes derive from Exception alone
-            reason = str(error).strip().splitlines()[0][:300]
-            raise StylizeError(f"TensorRT can't build this engine: {reason}") from error
-        record = {"profile": asdict(profile), "precision": precision} | asdict(machine)
-        (place / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        place.replace(target)
+    try:
+        if target.exists():
+            say(f"what is in {target} is not a whole engine: it is built anew")
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=base, prefix=".building-") as work:
+            place = Path(work) / "engine"
+            place.mkdir()
+            say(f"building for {machine.gpu} with TensorRT {machine.tensorrt}: this takes minutes")
+            _build_into(place, content, profile, precision, on_step)
+            record = {"profile": asdict(profile), "precision": precision} | asdict(machine)
+            (place / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            # another build may have been faster, and its engine may be in use
+            if not _held(target, sha256, machine):
+                _put(place, target)
+    except OSError as error:
+        raise StylizeError(
+            f"the engine can't be kept in {base} ({error.strerror or error}): make that a folder "
+            "that can be written, or set XDG_CACHE_HOME to one"
+        ) from error
     return target
+
+
+def _build_into(
+    place: Path, content: bytes, profile: Profile, precision: TrtPrecision, on_step: OnStep
+) -> None:
+    """Let onnxruntime build an engine into an empty folder, and run it at all sizes of its
+    profile. Raises `EngineUnavailable` or `StylizeError`.
+    """
+    import onnxruntime
+
+    sizes = (profile.usual, profile.smallest, profile.largest)
+    on_step(0, len(sizes), "building")
+    try:
+        plain = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        inputs = {i.name: list(i.shape) for i in plain.get_inputs()}
+        providers = session_options(place, profile, precision, inputs)
+        session = onnxruntime.InferenceSession(content, providers=providers)
+        running = session.get_providers()[0]
+        if running != PROVIDERS["tensorrt"]:
+            raise EngineUnavailable(
+                f"--engine tensorrt does not work here: onnxruntime fell back to {running}"
+            )
+        for number, size in enumerate(sizes, 1):
+            session.run(None, _blank(session.get_inputs(), size))
+            on_step(number, len(sizes), f"{size[0]}x{size[1]} runs")
+    except EngineUnavailable:
+        raise
+    except Exception as error:  # the runtime's own classes derive from Exception alone
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise StylizeError(f"TensorRT can't build this engine: {reason}") from error
+    if not _has_engine(place):
+        raise StylizeError(
+            "TensorRT can't build this engine: it took no part of the model, and left nothing to "
+            "keep; use --engine cuda for it"
+        )
+
+
+def _put(place: Path, target: Path) -> None:
+    """Give a whole engine its name; what had it before goes the way of the folder it was built
+    in.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(place.with_name("damaged"))
+    place.rename(target)
 
 
 def _blank(inputs: Any, size: tuple[int, int]) -> dict[str, Any]:

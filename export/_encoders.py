@@ -24,6 +24,9 @@ class Encoder(nn.Module, ABC):
     Weights are buffers, so that no optimiser ever sees them. `layers` lists the names in order.
     """
 
+    untrained: bool = False
+    """Whether its weights are random: what uses it says so."""
+
     def __init__(self, weights: Mapping[str, Tensor], name: str) -> None:
         super().__init__()
         self.name = name

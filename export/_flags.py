@@ -41,6 +41,7 @@ _HELP = {
     "palette": "weight of painting in the painting's colours",
     "broad": "weight of keeping broad light and colours where they are",
     "calm": "weight of keeping what is plain in a photo without shapes of the network's own",
+    "plain": "what a place that is plain in a photo counts in style, 0 to 1",
     "light": "weight of keeping light and shade where they are",
     "variation": "weight of total variation: more is smoother",
     "equivariance": "weight of the paint moving with the picture",
@@ -204,7 +205,7 @@ class TrainingBar:
         self._progress.update(self._task, completed=step.step, losses=losses, speed=speed)
         if step.preview:
             self._console.print(f"step {step.step}: {step.preview}")
-        elif self._lines and not self._quiet and step.step % 50 == 0:
+        elif self._lines and not self._quiet and step.step % min(50, self._steps) == 0:
             minutes = step.seconds_left / 60
             self._console.print(
                 f"step {step.step}/{step.steps} {losses} {speed}, {minutes:.0f} min left"

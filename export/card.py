@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from .errors import ConversionError
 
+_ID: Final = re.compile(r"\w[\w.\- ]*")
 CARD_NAME: Final = "style.json"
 CATALOGUE: Final = Path(__file__).resolve().parent.parent / "models"
 
@@ -92,7 +94,7 @@ def write_readme(folder: Path, card: Card) -> Path:
         lines += [f"Learned from: {origin}{licence}.", ""]
     lines += [f"Licence of the weights: {credits.weights_licence}. Tier: `{card.tier}`.", ""]
     if command := card.training.get("command"):
-        lines += ["Trained with, and trained again by:", "", "```sh", str(command), "```", ""]
+        lines += ["Trained by:", "", "```sh", f"{command} -o {credits.id}", "```", ""]
     if card.measured:
         lines += ["| measured | |", "|---|---|"]
         lines += [f"| {name} | {value} |" for name, value in card.measured.items()]
@@ -100,6 +102,14 @@ def write_readme(folder: Path, card: Card) -> Path:
     path = folder / "README.md"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def check_id(style_id: str) -> None:
+    """Raise `ConversionError` for what can't be the name of a style's files."""
+    if not _ID.fullmatch(style_id):
+        raise ConversionError(
+            f"{style_id!r} can't be the name of a style: give one of letters, digits, - _ . by --id"
+        )
 
 
 def read_credits(path: Path, style_id: str, painting: str) -> Credits:
@@ -111,6 +121,8 @@ def read_credits(path: Path, style_id: str, painting: str) -> Credits:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {k: str(v) for k, v in content.items() if k in Credits.__dataclass_fields__}
         plain = {"id": style_id, "title": style_id, "description": style_id}
-        return Credits(**{**plain, **known})
+        credits = Credits(**{**plain, **known})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ConversionError(f"{path} holds no credits: {error}") from error
+    check_id(credits.id)
+    return credits

@@ -4,20 +4,25 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 
 from ._flags import TrainingBar, add_settings, refuse_changes, settings_of
+from .card import check_id
 from .data import list_photos
 from .errors import ExportError, TrainingError
 from .evaluate import add_arguments as add_evaluate_arguments
 from .evaluate import run as run_evaluate
+from .features import RANDOM, RANDOM_NOTICE
 from .methods.optimize_cli import add_arguments as add_optimize_arguments
 from .methods.optimize_cli import run as run_optimize
 from .style import export_style
-from .train import CONFIGS, read_config, train
+from .train import CHECKPOINT_EVERY, CONFIGS, read_config, train
+
+_NAMED: Final = 5
+"""Files that a line names at most."""
 
 
 def run(arguments: list[str]) -> int:
@@ -45,19 +50,28 @@ def _train(arguments: list[str], console: Console) -> int:
     folder = Path(options.output)
     if options.evaluate and options.no_export:
         raise TrainingError("--evaluate measures what is exported: leave --no-export out")
+    if not options.no_export:
+        check_id(options.id or folder.resolve().name)
     if options.resume:
         config = read_config(folder)
         refuse_changes(options, config)
     else:
         config = settings_of(options, method)
+    if RANDOM in config.features:
+        console.print(RANDOM_NOTICE)
     with TrainingBar(console, config.steps, quiet=options.quiet) as bar:
-        train(
+        trainer = train(
             config,
             folder,
             device=options.device,
             resume=options.resume,
             checkpoint_every=options.checkpoint_every,
             on_step=bar.step,
+        )
+    if broken := trainer.broken_photos:
+        console.print(
+            f"[yellow]passed over {len(broken)} of the photos, which can't be read:[/yellow] "
+            f"{escape(', '.join(broken[:_NAMED]))}{', …' if len(broken) > _NAMED else ''}"
         )
     if options.no_export:
         console.print(f"trained: {folder}")
@@ -73,7 +87,7 @@ def _evaluate_run(folder: Path, config: Any, console: Console) -> int:
         arguments += ["--features", source]
     arguments += ["--style-layers", config.style_layers, "--content-layers", config.content_layers]
     painting = Path(config.painting)
-    if painting.is_dir() and config.method == "arbitrary":
+    if painting.is_dir():
         painting = list_photos(painting)[0]
     if painting.is_file():
         side = str(getattr(config, "painting_side", 512))
@@ -161,7 +175,7 @@ def _train_parser(method: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint-every",
         type=int,
-        default=500,
+        default=CHECKPOINT_EVERY,
         metavar="STEPS",
         help="steps between checkpoints and previews (default: %(default)s)",
     )
@@ -181,6 +195,8 @@ def _export_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stylize export",
         description="Make the ONNX files of a trained style, check and describe them.",
+        epilog="of a finished style, `stylize export STYLE --tensorrt` builds the TensorRT engine "
+        "instead: see `stylize export --tensorrt --help`",
     )
     parser.add_argument("run", help="the folder of `stylize train`")
     parser.add_argument(

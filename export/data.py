@@ -4,6 +4,7 @@ Everything random is drawn from a generator seeded by the run's seed and the ste
 a step sees the same pictures however the run got there.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from .errors import DataError
 
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 MAX_SHIFT: Final = 16
+LEAST_SIDE: Final = 16
+"""Of a picture that anything can be seen in, pixels."""
 _AHEAD: Final = 2
 T = TypeVar("T")
 _READ_TRIES: Final = 20
@@ -53,6 +56,30 @@ class Augmentation:
     """
 
 
+_BOUNDS: Final = (
+    ("zoom", 1, math.inf),
+    ("rotation", 0, 180),
+    ("flip", 0, 1),
+    ("brightness", 0, math.inf),
+    ("contrast", 0, math.inf),
+    ("hue", 0, 180),
+    ("noise", 0, 255),
+    ("jpeg", 0, 100),
+    ("flat_share", 0, 1),
+)
+
+
+def check_augmentation(options: Augmentation) -> None:
+    """Raise `DataError` for ways to vary photos that can't work."""
+    for name, least, most in _BOUNDS:
+        given = getattr(options, name)
+        low, high = given if isinstance(given, tuple) else (given, given)
+        if not least <= low <= high <= most:
+            shown = f"{low:g}..{high:g}" if isinstance(given, tuple) else f"{low:g}"
+            span = f"{least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+            raise DataError(f"--{name.replace('_', '-')} {shown} can't be used: give {span}")
+
+
 def list_photos(folder: Path) -> list[Path]:
     """Every picture under a folder, sorted. Raises `DataError` when there is none."""
     if not folder.is_dir():
@@ -78,12 +105,30 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def load_painting(path: Path, short_side: int) -> Tensor:
-    """A painting with its short side scaled to `short_side`: (1, 3, H, W) float in 0..1."""
-    return to_tensor(scaled(read_picture(path), short_side))[None]
+    """A painting with its short side scaled to `short_side`: (1, 3, H, W) float in 0..1. Raises
+    `DataError`.
+    """
+    return to_tensor(scaled(read_painting(path), short_side))[None]
+
+
+def read_painting(path: Path, least: int = LEAST_SIDE) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) uint8 with sides of `least` pixels or more. Raises `DataError`."""
+    painting = read_picture(path)
+    height, width = painting.shape[:2]
+    if min(height, width) < least:
+        raise DataError(
+            f"{path} has {width}x{height} pixels, too few to learn from: give a picture with "
+            f"{least} a side or more"
+        )
+    return painting
 
 
 def scaled(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """A picture, RGB (H, W, 3) uint8, with its short side scaled to `short_side`."""
+    """A picture, RGB (H, W, 3) uint8, with its short side scaled to `short_side`. Raises
+    `DataError`.
+    """
+    if short_side < LEAST_SIDE:
+        raise DataError(f"a side of {short_side} pixels is too small: give {LEAST_SIDE} or more")
     scale = short_side / min(picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method), np.uint8)

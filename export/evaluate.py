@@ -21,9 +21,9 @@ from . import losses
 from ._encoders import Encoder
 from ._plot import write_curves
 from .card import style_files
-from .data import list_photos, load_painting, read_picture, to_tensor
+from .data import list_photos, load_painting, read_painting, read_picture, to_tensor
 from .errors import DataError
-from .features import load_features
+from .features import RANDOM_NOTICE, load_features
 from .layers import features_of, parse_layers, place_layers
 from .metrics import gradient_energy, grid_score, psnr_db, rmse, ssim, to_picture
 from .style_losses import correlation, similarity
@@ -79,6 +79,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     painting = load_painting(options.painting, options.painting_side) if options.painting else None
     paint = painter(options.style, painting)
     encoders = [load_features(source) for source in options.features or ["vgg19"]]
+    if any(encoder.untrained for encoder in encoders):
+        console.print(RANDOM_NOTICE)
     judge = Judge(encoders, options.style_layers, options.content_layers)
     compare = _reference(options.reference) if options.reference else None
     rows = [judge.measure(photo, paint(photo), painting, compare) for photo in photos]
@@ -196,7 +198,7 @@ def _opened(file: Path) -> Any:
 
 def _reference(path: Path) -> Paint:
     """What a painted photo is compared with: another style's painting, or one picture."""
-    if path.is_dir() or path.suffix.lower() == ".onnx":
+    if path.is_dir() or path.suffix.lower() == ".onnx" or style_files(str(path))["fp32"] != path:
         return painter(path)
     picture = read_picture(path)
 
@@ -213,7 +215,7 @@ def photos_of(path: Path, count: int) -> list[Pixels]:
     """Up to `count` photos spread over a folder, or one photo; short sides of 384 at most."""
     paths = list_photos(path) if path.is_dir() else [path]
     chosen = paths[:: max(1, len(paths) // max(1, count))][: max(1, count)]
-    return [_fitted(read_picture(p)) for p in chosen]
+    return [_fitted(read_painting(p)) for p in chosen]
 
 
 def _fitted(photo: Pixels) -> Pixels:

@@ -16,14 +16,15 @@ torchvision ``.pth``    VGG-16 or VGG-19, ``features.N.weight`` keys
 """
 
 import hashlib
+import http.client
 import os
 import re
-import urllib.error
+import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self, TextIO
 
 import torch
 from safetensors import SafetensorError
@@ -45,6 +46,9 @@ from .errors import FeaturesError
 
 _CHUNK: Final = 1 << 20
 _TIMEOUT_S: Final = 30
+_LINES: Final = 10
+_LINE_BYTES: Final = 50_000_000
+"""Where a download is told in lines: so many, or one for so many bytes where its end is unknown."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,24 @@ DOWNLOADS: Final = {
     "resnet50": Download("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
 }
 RANDOM: Final = "random"
-"""Asks for VGG-19 as it was before it learned anything, which is better than nothing (He 2016)."""
+"""Asks for VGG-19 as it was before it learned anything, which is better than nothing (He 2016).
+
+What it gives has `untrained` set, and a program that uses it says `RANDOM_NOTICE`.
+"""
+RANDOM_NOTICE: Final = (
+    "the loss network is an untrained VGG-19 (--features random): give vgg19 for one that has "
+    "learned"
+)
 _RANDOM_WIDTHS: Final = (64, 128, 256, 512, 512)
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all while weights are fetched."""
+"""Called with bytes done and bytes in all, 0 where nobody knows, while weights are fetched."""
 
 
 def load_features(source: str, progress: Progress | None = None) -> Encoder:
     """The extractor for a weights file or the name of a published network.
 
+    Without `progress` a download tells on a terminal's stderr how far it is, and nowhere else.
     Raises `FeaturesError`: no such file, unknown content, a download that fails or doesn't match.
     """
     if source == RANDOM:
@@ -94,30 +106,30 @@ def load_features(source: str, progress: Progress | None = None) -> Encoder:
 
 
 def fetch(download: Download, folder: Path | None = None, progress: Progress | None = None) -> Path:
-    """The file of a download in the cache folder, fetched there when it is not yet there whole."""
+    """The file of a download in the cache folder, fetched there when it is not yet there whole.
+
+    Raises `FeaturesError`: a folder that can't be written, a download that fails or doesn't match.
+    """
     folder = folder or cache_folder()
     path = folder / download.url.rpartition("/")[2]
-    if path.is_file():
-        if _digest(path).startswith(download.sha256):
-            return path
-        path.unlink()  # a download that was cut short or replaced
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
-        _download(download.url, temporary, progress)
-        digest = _digest(temporary)
-        if not digest.startswith(download.sha256):
-            raise FeaturesError(
-                f"{download.url} is not the file expected: its sha256 is {digest[:12]}…, "
-                f"not {download.sha256[:12]}…"
-            )
-        temporary.replace(path)
-    except (OSError, urllib.error.URLError) as error:
+        if path.is_file():
+            if _digest(path).startswith(download.sha256):
+                return path
+            path.unlink()  # a download that was cut short or replaced
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            _download(download.url, temporary, progress)
+            _check(temporary, download)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:  # those of the network are told apart where they happen
         raise FeaturesError(
-            f"{download.url} can't be fetched ({error}): fetch it by other means and give its path"
+            f"weights can't be kept in {folder} ({error.strerror or error}): make that a folder "
+            "that can be written, set XDG_CACHE_HOME to one, or give the path of a weights file"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -130,14 +142,78 @@ def cache_folder() -> Path:
 
 
 def _download(url: str, path: Path, progress: Progress | None) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
-        total = int(reply.headers.get("Content-Length") or 0)
-        done = 0
-        while chunk := reply.read(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, total)
+    """Fetch a file. Raises `FeaturesError` for what the network does, OSError for the disk."""
+    with path.open("wb") as file, _Teller(url.rpartition("/")[2], sys.stderr) as teller:
+        tell, done = progress or teller.tell, 0
+        for piece, total in _pieces(url):
+            file.write(piece)
+            done += len(piece)
+            tell(done, total)
+
+
+def _pieces(url: str) -> Iterator[tuple[bytes, int]]:
+    """What lies at an address, piece by piece, each with the bytes in all, or 0. Raises
+    `FeaturesError` unless all of it comes.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply:
+            done, total = 0, int(reply.headers.get("Content-Length") or 0)
+            # read1 takes what is there: on a slow line nothing waits for a piece to be full
+            while piece := reply.read1(_CHUNK):
+                done += len(piece)
+                yield piece, total
+        if done < total:
+            raise OSError(f"it broke off after {done} of {total} bytes")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FeaturesError(
+            f"{url} can't be fetched ({reason}): fetch it by other means and give its path"
+        ) from error
+
+
+class _Teller:
+    """Tells on a terminal how far a download is, in one line that overwrites itself; silent
+    elsewhere.
+    """
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self._name, self._stream, self._said = name, stream, ""
+        self._silent = not stream.isatty()
+        # a bar of rich that is on the terminal lets whole lines through, above it: few are enough
+        self._lines = hasattr(stream, "rich_proxied_file")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._said and not self._lines:
+            self._stream.write("\n")
+
+    def tell(self, done: int, total: int) -> None:
+        """A `Progress`."""
+        if self._silent:
+            return
+        if self._lines:
+            step = total // _LINES or _LINE_BYTES
+            done = total if done == total else done // step * step
+        of_all = f" of {total / 1e6:.0f}" if total else ""
+        text = f"fetching {self._name}: {done / 1e6:.0f}{of_all} MB"
+        if text == self._said:
+            return
+        self._said = text
+        self._stream.write(f"{text}\n" if self._lines else f"\r{text}")
+        if not self._lines:
+            self._stream.flush()
+
+
+def _check(path: Path, download: Download) -> None:
+    """Raise `FeaturesError` where what was fetched is not what its publisher names."""
+    digest = _digest(path)
+    if not digest.startswith(download.sha256):
+        raise FeaturesError(
+            f"{download.url} is not the file expected: its sha256 is {digest[:12]}…, "
+            f"not {download.sha256[:12]}…: fetch it by other means and give its path"
+        )
 
 
 def _digest(path: Path) -> str:
@@ -214,4 +290,6 @@ def _untrained() -> Vgg:
             weights[f"conv{block}_{index}.weight"] = kernel
             weights[f"conv{block}_{index}.bias"] = torch.zeros(width)
             inputs = width
-    return Vgg(weights, "random (an untrained VGG-19)", VGG19_BLOCKS, torchvision=True)
+    encoder = Vgg(weights, "random (an untrained VGG-19)", VGG19_BLOCKS, torchvision=True)
+    encoder.untrained = True
+    return encoder

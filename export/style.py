@@ -10,9 +10,9 @@ import onnx
 import torch
 from torch import Tensor
 
-from .card import Card, read_credits, write_card, write_readme
-from .data import list_photos, load_painting, read_picture, to_tensor
-from .errors import ConversionError
+from .card import Card, check_id, read_credits, write_card, write_readme
+from .data import list_photos, load_painting, read_picture, scaled, to_tensor
+from .errors import ConversionError, DataError
 from .fusion import FusionNet
 from .fusion_equalize import equalize_fusion
 from .fusion_onnx import as_stored, export_fusion, export_fusion_int8
@@ -28,6 +28,8 @@ CREDITS: Final = "credits.json"
 _CALIBRATION_PHOTOS: Final = 48
 _CHECK_PHOTOS: Final = 16
 _CHECK_PAINTINGS: Final = 6
+_LEAST_SIDE: Final = 96
+"""Of photos to calibrate on and to check with, pixels."""
 
 
 def export_style(
@@ -46,6 +48,7 @@ def export_style(
     Calibration and checks use different photos of the folder. Raises `ConversionError`.
     """
     config = read_config(run)
+    check_id(style_id)
     if config.method == "arbitrary":
         return _export_any(run, output, style_id, credits_file, photos)
     network = load_network(run)
@@ -69,7 +72,7 @@ def export_style(
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, config.tier, stored.stride, training, measured.as_json())
-    output.mkdir(parents=True, exist_ok=True)
+    _make_folder(output)
     files = {}
     for precision, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx")):
         add_card(models[precision], card.as_json())
@@ -111,7 +114,7 @@ def _export_any(
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, "any", STRIDE, training, measured.as_json())
-    output.mkdir(parents=True, exist_ok=True)
+    _make_folder(output)
     files = {}
     for kind, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx"), ("code", ".code.onnx")):
         add_card(models[kind], card.as_json())
@@ -174,23 +177,37 @@ def _augmentation_flags(given: Any, default: Any) -> list[str]:
 
 
 def _pick(paths: list[Path], count: int) -> list[Tensor]:
-    """Up to `count` photos spread evenly over the list, (1, 3, H, W), sides cut to multiples of
-    8.
+    """Up to `count` photos spread evenly over the list, (1, 3, H, W), sides cut to multiples of 8,
+    small ones enlarged. Those that can't be read are passed over, as in training.
     """
     step = max(1, len(paths) // count)
-    pictures = []
-    for path in paths[::step][:count]:
-        picture = read_picture(path)
+    pictures: list[Tensor] = []
+    for path in paths[::step]:
+        try:
+            picture = read_picture(path)
+        except DataError as error:
+            broken = error
+            continue
+        if min(picture.shape[:2]) < _LEAST_SIDE:
+            picture = scaled(picture, _LEAST_SIDE)
         high, wide = (side // 8 * 8 for side in picture.shape[:2])
-        if min(high, wide) >= 96:
-            pictures.append(to_tensor(picture[:high, :wide])[None])
+        pictures.append(to_tensor(picture[:high, :wide])[None])
+        if len(pictures) == count:
+            break
     if not pictures:
-        raise ConversionError("no photo is large enough to calibrate on: 96 pixels a side at least")
+        raise ConversionError(f"there is no photo to calibrate on: {broken}")
     return pictures
 
 
 def _stride(pictures: list[Tensor]) -> int:
     return max(1, len(pictures) // _CHECK_PHOTOS)
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConversionError(f"the folder {output} can't be made: {error.strerror}") from error
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

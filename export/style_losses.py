@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .errors import TrainingError
 from .losses import gram, relative_distance
@@ -26,12 +27,19 @@ class Moments(NamedTuple):
     covariance: Tensor
 
 
-def moments_of(features: Tensor) -> Moments:
-    """(B, C, H, W) -> both."""
+def moments_of(features: Tensor, weights: Tensor | None = None) -> Moments:
+    """(B, C, H, W) -> both; `weights`, (B, 1, h, w) of any size, say what each place counts."""
     rows = _rows(features)
-    mean = rows.mean(1, keepdim=True)
-    centred = rows - mean
-    return Moments(mean[:, 0], (centred.transpose(1, 2) @ centred) / rows.shape[1])
+    if weights is None:
+        mean = rows.mean(1, keepdim=True)
+        centred = rows - mean
+        return Moments(mean[:, 0], (centred.transpose(1, 2) @ centred) / rows.shape[1])
+    height, width = features.shape[2:]
+    shares = _rows(F.adaptive_avg_pool2d(weights, (height, width)))  # (B, H*W, 1)
+    shares = shares / shares.sum(1, keepdim=True)
+    mean = shares.transpose(1, 2) @ rows
+    centred = (rows - mean) * shares.sqrt()
+    return Moments(mean[:, 0], centred.transpose(1, 2) @ centred)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from ._interrupts import held
 from ._machine import pick_device
 from .data import Augmentation
 from .errors import TrainingError
@@ -24,6 +27,8 @@ from .methods.perceptual import PerceptualConfig, PerceptualTrainer
 from .networks import TIERS, StyleNet
 
 RUN: Final = "training.json"
+CHECKPOINT_EVERY: Final = 100
+"""Steps: some minutes on a processor."""
 
 CONFIGS: Final[dict[str, type[Any]]] = {
     "perceptual": PerceptualConfig,
@@ -49,36 +54,52 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
-    checkpoint_every: int = 500,
+    checkpoint_every: int = CHECKPOINT_EVERY,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Trainer:
     """Train a style into `folder`: checkpoints, previews, curves, and the run's record.
 
-    Interrupted or failing, it keeps a checkpoint: of the last step, or of the last good one. Raises
+    There is a checkpoint from the first step on. Ctrl-C ends the run behind the step in work, with
+    one of that; failing, or stopped by a second Ctrl-C, it keeps the last good one. Raises
     `TrainingError`, `DataError` or `FeaturesError`.
     """
+    if checkpoint_every < 1:
+        raise TrainingError(f"a checkpoint every {checkpoint_every} steps: give 1 or more")
     _check_folder(folder, resume=resume)
     trainer = trainer_for(config, pick_device(device))
     _make_folder(folder)
     if resume:
         trainer.load(folder)
+    else:
+        trainer.save(folder)
     seconds = 0.0
+    # a step that was broken off has changed some of what a checkpoint holds, and not the rest
+    whole = True
     try:
         while trainer.step < config.steps:
             until = min(config.steps, (trainer.step // checkpoint_every + 1) * checkpoint_every)
             begun = time.perf_counter()
-            for terms in trainer.run(until):
-                took, begun = time.perf_counter() - begun, time.perf_counter()
-                seconds = took if not seconds else 0.95 * seconds + 0.05 * took
-                trainer.curve.append({k: round(v, 6) for k, v in terms.items()})
-                if on_step:
-                    on_step(_progress(trainer, terms, seconds))
+            with held() as signals, closing(trainer.run(until)) as steps:
+                while trainer.step < until:
+                    whole = False
+                    terms = next(steps)
+                    trainer.curve.append({k: round(v, 6) for k, v in terms.items()})
+                    whole = True
+                    took, begun = time.perf_counter() - begun, time.perf_counter()
+                    seconds = took if not seconds else 0.95 * seconds + 0.05 * took
+                    if on_step:
+                        on_step(_progress(trainer, terms, seconds))
+                    if signals.came:
+                        raise KeyboardInterrupt
             trainer.save(folder)
             preview = trainer.preview(folder / f"preview_{trainer.step:06d}.jpg")
             if on_step:
                 on_step(_progress(trainer, terms, seconds, preview))
-    except KeyboardInterrupt:
-        trainer.save(folder)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and whole:
+            trainer.save(folder)
+        with suppress(TrainingError):  # what ended the run is what is said
+            _write_record(folder, trainer)
         raise
     _write_record(folder, trainer)
     return trainer
@@ -134,8 +155,13 @@ def _make_folder(folder: Path) -> None:
 def _write_record(folder: Path, trainer: Trainer) -> None:
     record = {
         "config": asdict(trainer.config),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {
+            "stylize-video": version("stylize-video"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "device": str(trainer.device),
+        "precision": str(trainer.dtype).removeprefix("torch."),
         "broken_photos": trainer.broken_photos,
         "curve": trainer.curve,
     }

@@ -1,9 +1,6 @@
 """Loss networks: recognised by their weights, fed as they were trained, fetched only when sound."""
 
-import hashlib
-import http.server
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,6 +87,7 @@ def test_torchvisions_names_are_understood(blocks: tuple[int, ...], tmp_path: Pa
     torch.save(weights, tmp_path / "vgg.pth")
     encoder = features.load_features(str(tmp_path / "vgg.pth"))
     assert isinstance(encoder, Vgg)
+    assert not encoder.untrained
     assert len(encoder.layers) == sum(blocks)
     assert encoder.layers[-1] == f"relu5_{blocks[-1]}"
     # the same by hand, as torchvision chains its layers
@@ -184,6 +182,8 @@ def test_resnets_are_understood_with_their_norms_folded(bottleneck: bool, tmp_pa
 def test_random_weights_are_asked_for_and_always_the_same() -> None:
     one, two = (features.load_features("random") for _ in range(2))
     assert "untrained" in one.name
+    assert one.untrained
+    assert "untrained" in features.RANDOM_NOTICE
     picture = torch.rand(1, 3, 32, 32)
     layer = {"relu3_1"}
     assert torch.equal(one(picture, layer)["relu3_1"], two(picture, layer)["relu3_1"])
@@ -244,67 +244,3 @@ def test_a_missing_file_tells_the_names_there_are() -> None:
 
 
 # --- downloads
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, bytes]]:
-    content = b"w" * 300_000
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path != "/w.pth":
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}/w.pth", content
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
-
-
-def test_a_download_is_checked_and_kept(server: tuple[str, bytes], tmp_path: Path) -> None:
-    url, content = server
-    seen: list[tuple[int, int]] = []
-    download = features.Download(url, hashlib.sha256(content).hexdigest())
-    path = features.fetch(download, tmp_path / "cache", lambda *p: seen.append(p))
-    assert path.read_bytes() == content
-    assert seen[-1] == (len(content), len(content))
-    unreachable = features.Download("http://127.0.0.1:9/w.pth", download.sha256)
-    assert features.fetch(unreachable, tmp_path / "cache") == path
-    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["w.pth"]
-
-
-def test_a_wrong_download_is_thrown_away(server: tuple[str, bytes], tmp_path: Path) -> None:
-    url, _ = server
-    with pytest.raises(FeaturesError, match="is not the file expected: its sha256 is"):
-        features.fetch(features.Download(url, "0" * 64), tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_a_download_cut_short_is_fetched_again(server: tuple[str, bytes], tmp_path: Path) -> None:
-    url, content = server
-    (tmp_path / "w.pth").write_bytes(content[:1000])
-    download = features.Download(url, hashlib.sha256(content).hexdigest())
-    assert features.fetch(download, tmp_path).read_bytes() == content
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/w.pth", "{server}/missing.pth"])
-def test_no_network_is_one_line(url: str, server: tuple[str, bytes], tmp_path: Path) -> None:
-    address = url.format(server=server[0].rpartition("/")[0])
-    with pytest.raises(FeaturesError, match="fetch it by other means and give its path"):
-        features.fetch(features.Download(address, "0"), tmp_path)
-
-
-def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert features.cache_folder() == tmp_path / "stylize-video"

@@ -172,6 +172,7 @@ ALLOWED = {
     "export": {
         "errors": set(),
         "_encoders": set(),
+        "_interrupts": set(),
         "_machine": set(),
         "losses": set(),
         "metrics": set(),
@@ -199,7 +200,7 @@ ALLOWED = {
             "fusion", "fusion_growth", "fusion_start", "growth", "layers", "losses", "metrics",
             "networks", "onnx", "quantize", "style_losses",
         },
-        "train": {"_machine", "data", "methods", "networks"},
+        "train": {"_interrupts", "_machine", "data", "methods", "networks"},
         "style": {
             "card", "data", "fusion", "fusion_equalize", "fusion_onnx", "metrics", "methods",
             "networks", "onnx", "quantize", "train", "verify", "verify_fusion",
@@ -211,7 +212,7 @@ ALLOWED = {
             "style_losses", "verify",
         },
         "_flags": {"data", "methods", "train"},
-        "cli": {"_flags", "data", "evaluate", "methods", "style", "train"},
+        "cli": {"_flags", "card", "data", "evaluate", "features", "methods", "style", "train"},
         "__init__": set(),
     },
 }  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from stylize_video.export import style_losses
 from stylize_video.export.errors import TrainingError
@@ -39,6 +40,24 @@ def test_a_statistic_of_features_is_that_of_their_moments(name: str, seed: int) 
     here = features(seed)
     found = loss.of(style_losses.moments_of(here))
     torch.testing.assert_close(found, loss.statistic(here), atol=1e-4, rtol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, often=st.integers(2, 5))
+def test_a_place_that_counts_more_is_as_if_it_were_there_more_often(seed: int, often: int) -> None:
+    here = features(seed)
+    upper = here[:, :, :6]
+    more = torch.cat([here] + [upper] * (often - 1), 2)
+    weights = torch.ones(1, 1, 12, 12)
+    weights[:, :, :6] = often
+    for size in (12, 24):  # as fine as the features, or finer
+        found = style_losses.moments_of(here, F.interpolate(weights, size=size))
+        for ours, theirs in zip(found, style_losses.moments_of(more), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    weights[:, :, 6:] = 0
+    found = style_losses.moments_of(here, weights)
+    for ours, theirs in zip(found, style_losses.moments_of(upper), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 @settings(max_examples=20, deadline=None)

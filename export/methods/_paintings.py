@@ -12,7 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._encoders import Encoder
-from ..data import list_photos, read_one_of, read_picture, scaled, to_tensor, turned_hue
+from ..data import (
+    list_photos,
+    read_one_of,
+    read_painting,
+    read_picture,
+    scaled,
+    to_tensor,
+    turned_hue,
+)
 from ..layers import Layers, features_of
 from ..style_losses import Moments, moments_of
 
@@ -30,10 +38,12 @@ class Styles(NamedTuple):
     """Of the pictures at half their size, where the same features see twice as much of a stroke."""
 
 
-def read_paintings(path: Path, short_side: int) -> list[NDArray[np.uint8]]:
-    """A painting, or all of a folder, RGB (H, W, 3) uint8 each. Raises `DataError`."""
+def read_paintings(path: Path, short_side: int, least: int) -> list[NDArray[np.uint8]]:
+    """A painting, or all of a folder, RGB (H, W, 3) uint8 each, none with a side under `least`
+    pixels. Raises `DataError`.
+    """
     paths = list_photos(path) if path.is_dir() else [path]
-    return [scaled(read_picture(each), short_side) for each in paths]
+    return [scaled(read_painting(each, least), short_side) for each in paths]
 
 
 class StylePool:

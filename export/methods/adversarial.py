@@ -11,7 +11,7 @@ discriminator also learns that paintings with their edges smoothed are none, and
 learns to give the photo back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from .. import losses
 from .._encoders import Encoder
-from .._machine import Precision, keep_memory, pick_dtype
+from .._machine import Precision, keep_memory
 from ..data import Augmentation, PhotoStream, list_photos, partners_of
 from ..discriminator import PatchDiscriminator, fool_loss, judge_loss
 from ..errors import TrainingError
@@ -31,7 +31,7 @@ from ..features import load_features
 from ..layers import features_of, parse_layers, place_layers
 from ..networks import TIERS, StyleNet
 from ..style_losses import STYLE_LOSSES
-from .base import WARM_UP_STEPS, Trainer, check_size, place, write_sheet
+from .base import WARM_UP_STEPS, Trainer, check_settings, place
 from .perceptual import CONTEXT, check_norms, inner, moved_again, set_norms, started
 
 _LEAK: Final = 0.05
@@ -95,12 +95,11 @@ class AdversarialTrainer(Trainer):
         _check(config)
         keep_memory()
         super().__init__(config, device)
-        self._dtype = pick_dtype(config.precision, device)
         photos = list_photos(Path(config.photos))  # before weights are fetched
         paintings = list_photos(Path(config.painting))
         self._encoders: list[Encoder] = [load_features(source) for source in config.features]
         for encoder in self._encoders:
-            place(encoder, device, self._dtype)
+            place(encoder, device, self.dtype)
         self._style = place_layers(parse_layers(config.style_layers), self._encoders)
         self._content = place_layers(parse_layers(config.content_layers), self._encoders)
         side = config.crop + 2 * CONTEXT
@@ -155,7 +154,7 @@ class AdversarialTrainer(Trainer):
         rise = min(1.0, (since + 1) / WARM_UP_STEPS) if since >= 0 else 1.0
         return rise * super().learning_rate()
 
-    def run(self, until: int) -> Iterator[dict[str, float]]:
+    def run(self, until: int) -> Generator[dict[str, float], None, None]:
         """Train up to step `until`."""
         paintings = self._paintings.batches(self.step, until)
         for photos, real in zip(self._stream.batches(self.step, until), paintings, strict=True):
@@ -232,17 +231,16 @@ class AdversarialTrainer(Trainer):
         return {"judge": loss, "separation": scores.mean() - fakes[0].mean()}
 
     def _paint(self, network: nn.Module, photos: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             painted: Tensor = network(photos)
         return painted.float()
 
-    @torch.no_grad()
-    def preview(self, path: Path) -> Path:
+    def sheet(self) -> list[Tensor]:
         """Pictures of the style folder, photos, and how they are painted by now."""
         photos = self._to_device(self._stream.batch(self.config.steps)[:_PREVIEW, :3])
         real = self._paintings.batch(self.config.steps)[:_PREVIEW]
         painted = inner(self._paint(self.network, photos))
-        return write_sheet([real.to(self.device), inner(photos), painted], path)
+        return [real.to(self.device), inner(photos), painted]
 
 
 def _grey(pictures: Tensor) -> Tensor:
@@ -258,5 +256,5 @@ def _check(config: AdversarialConfig) -> None:
         raise TrainingError(
             f"there is no adversarial loss {config.loss!r}: give {' or '.join(_LOSSES)}"
         )
-    check_size(config)
+    check_settings(config)
     check_norms(config.blend_from, config.freeze_at)

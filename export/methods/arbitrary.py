@@ -6,7 +6,7 @@ colours. A share of the batch gets its own picture as the style, and must come b
 alpha = 0 means.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .. import losses
 from .._encoders import Encoder
-from .._machine import Precision, keep_memory, pick_dtype
+from .._machine import Precision, keep_memory
 from ..card import style_files
 from ..colours import canonical, coloured, colours_of
 from ..data import MAX_SHIFT, Augmentation, Motion, PhotoStream, draw_motion, list_photos
@@ -33,7 +33,7 @@ from ..layers import Layers, features_of, parse_layers, place_layers
 from ..onnx import network_from_onnx
 from ..style_losses import moments_of, style_losses_of
 from ._paintings import Statistics, StylePool, read_paintings
-from .base import Trainer, check_size, place, write_sheet
+from .base import Trainer, check_settings, place
 
 _CONTEXT: Final = 32
 _LEAK: Final = 0.05
@@ -87,6 +87,10 @@ class ArbitraryConfig:
     """Weight of keeping what is plain in a photo without shapes of the network's own. Without it,
     skin and walls get worms, since somewhere the painting's contrasts must be.
     """
+    plain: float = 0.1
+    """What a place that is plain in a photo counts in style, 0..1, where a busy one counts 1: what
+    is busy takes the painting's contrasts, and a wall need not.
+    """
     identity: float = 20.0
     """Weight of giving a picture back that is its own style."""
     variation: float = 0.0
@@ -111,12 +115,13 @@ class ArbitraryTrainer(Trainer):
         _check(config)
         keep_memory()
         super().__init__(config, device)
-        self._dtype = pick_dtype(config.precision, device)
         photos = list_photos(Path(config.photos))  # before weights are fetched
-        paintings = read_paintings(Path(config.painting), config.painting_side)
+        paintings = read_paintings(  # enlarged to twice their size at most
+            Path(config.painting), config.painting_side, config.style_crop // 2
+        )
         self._encoders: list[Encoder] = [load_features(source) for source in config.features]
         for encoder in self._encoders:
-            place(encoder, device, self._dtype)
+            place(encoder, device, self.dtype)
         self._style_layers = place_layers(parse_layers(config.style_layers), self._encoders)
         self._content_layers = place_layers(parse_layers(config.content_layers), self._encoders)
         coarse = parse_layers(config.coarse_layers) if config.coarse_layers else {}
@@ -175,7 +180,7 @@ class ArbitraryTrainer(Trainer):
         """Photos that could not be read so far."""
         return list(self._stream.broken | self._styles.broken)
 
-    def run(self, until: int) -> Iterator[dict[str, float]]:
+    def run(self, until: int) -> Generator[dict[str, float], None, None]:
         """Train up to step `until`."""
         for batch in self._stream.batches(self.step, until):
             photos = batch.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -190,7 +195,7 @@ class ArbitraryTrainer(Trainer):
         styles, whole, half = self._styles.batch(config.batch, random)
         styles = styles.to(self.device).contiguous(memory_format=torch.channels_last)
         own = max(1, config.batch // _SHARE)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             code = self.network.code(styles)
             painted = self.network(photos, code).float()
             same = self.network(photos[:own], self.network.code(photos[:own])).float()
@@ -200,13 +205,14 @@ class ArbitraryTrainer(Trainer):
             plain = coloured(canonical(seen, colours_of(seen)), colours_of(styles)).clamp(0, 1)
             goal = features_of(self._encoders, plain, self._content_layers)
             places = losses.plainness(seen)
+        counting = 1 - (1 - config.plain) * places
         found = features_of(self._encoders, shown, self._content_layers, self._style_layers)
         content = sum(
             w * losses.relative_distance(found[k], goal[k]) for k, w in self._content_layers.items()
         )
         terms: dict[str, Any] = {
             "content": config.content * content,
-            "style": config.style * self._style(found, whole, self._style_layers),
+            "style": config.style * self._style(found, whole, self._style_layers, counting),
             "broad": config.broad * losses.broad_distance(shown, plain),
             "calm": config.calm * losses.calm_distance(shown, plain, places),
             "identity": config.identity * (_inner(same) - seen[:own]).abs().mean(),
@@ -216,7 +222,7 @@ class ArbitraryTrainer(Trainer):
         }
         if self._coarse_layers:
             found = features_of(self._encoders, F.avg_pool2d(shown, 2), self._coarse_layers)
-            terms["coarse"] = config.style * self._style(found, half, self._coarse_layers)
+            terms["coarse"] = config.style * self._style(found, half, self._coarse_layers, counting)
         if config.variation:
             terms["variation"] = config.variation * losses.total_variation(shown)
         if config.equivariance:
@@ -224,15 +230,23 @@ class ArbitraryTrainer(Trainer):
         return {name: value for name, value in terms.items() if isinstance(value, Tensor)}
 
     def _style(
-        self, found: dict[tuple[int, str], Tensor], wanted: Statistics, layers: Layers
+        self,
+        found: dict[tuple[int, str], Tensor],
+        wanted: Statistics,
+        layers: Layers,
+        counting: Tensor,
     ) -> Any:
-        """The distances of all style losses on all layers."""
+        """The distances of all style losses on all layers; `counting`, (B, 1, h, w), says what
+        places count, and so what a picture does.
+        """
         total: Any = 0
+        shares = counting.mean((1, 2, 3)) / len(counting)
         for key, weight in layers.items():
-            ours = moments_of(found[key])
+            ours = moments_of(found[key], counting)
             theirs = type(ours)(*(part.to(self.device) for part in wanted[key]))
             for loss in self._losses:
-                total = total + weight * loss.distance(loss.of(ours), loss.of(theirs))
+                apart = zip(shares, loss.of(ours), loss.of(theirs), strict=True)
+                total = total + weight * sum(s * loss.distance(a, b) for s, a, b in apart)
         return total
 
     def _equivariance(self, photos: Tensor, painted: Tensor, code: Tensor) -> Tensor:
@@ -242,14 +256,13 @@ class ArbitraryTrainer(Trainer):
         motion = draw_motion(random, photos.shape[-1], _CONTEXT - MAX_SHIFT)
         motion = Motion(motion.grid.to(self.device), motion.valid.to(self.device))
         moved = motion.apply(photos[:some])
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             again = self.network(moved.contiguous(memory_format=torch.channels_last), code[:some])
         return losses.equivariance(
             _inner(motion.apply(painted[:some])), _inner(again.float()), _inner(motion.valid)
         )
 
-    @torch.no_grad()
-    def preview(self, path: Path) -> Path:
+    def sheet(self) -> list[Tensor]:
         """Photos, styles, each photo painted by its style, and given back at alpha = 0."""
         photos = self._stream.batch(self.config.steps)[:_PREVIEW].to(self.device)
         random = np.random.default_rng((self.config.seed, self.config.steps, 2))
@@ -258,18 +271,16 @@ class ArbitraryTrainer(Trainer):
         pictures = _inner(photos)
         shown = F.interpolate(styles, size=pictures.shape[2:], mode="area")
         painted, same = self.network(pictures, code), self.network(pictures, code, 0.0)
-        return write_sheet([pictures, shown, painted.float(), same.float()], path)
+        return [pictures, shown, painted.float(), same.float()]
 
 
 def _check(config: ArbitraryConfig) -> None:
-    check_size(config)
+    check_settings(config)
     if config.style_crop < 64 or config.style_crop % 32:
         raise TrainingError(
             f"crops of styles of {config.style_crop} pixels can't be used: give a multiple of 32 "
             "from 64"
         )
-    if not 0 <= config.photo_styles <= 1:
-        raise TrainingError(f"a share of {config.photo_styles} of styles: give 0 to 1")
     if config.style_pool < 1:
         raise TrainingError(f"a pool of {config.style_pool} styles: give 1 or more")
     style_losses_of(config.style_loss)

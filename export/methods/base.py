@@ -1,20 +1,25 @@
 """What every way of training has in common: numbered steps that can be resumed bit for bit."""
 
 import json
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import cv2
 import torch
 from torch import Tensor, nn
 
 from .. import losses
+from .._machine import Precision, pick_dtype
+from ..data import check_augmentation
 from ..errors import TrainingError
 
 CHECKPOINT: Final = "checkpoint.pt"
+_SHARES: Final = frozenset({"photo_styles", "plain", "style_shared", "first_steps"})
+"""Settings that are parts of something."""
 WARM_UP_STEPS: Final = 50
 
 
@@ -28,6 +33,7 @@ class Trainer(ABC):
     def __init__(self, config: Any, device: torch.device) -> None:
         self.config: Any = config
         self.device = device
+        self.dtype = pick_dtype(config.precision, device)
         self.step = 0
         self.curve: list[dict[str, float]] = []
 
@@ -36,12 +42,26 @@ class Trainer(ABC):
         """All that changes in a step, by the name it has in a checkpoint."""
 
     @abstractmethod
-    def run(self, until: int) -> Iterator[dict[str, float]]:
+    def run(self, until: int) -> Generator[dict[str, float], None, None]:
         """Train up to step `until`, yielding the losses of each step. Raises `TrainingError`."""
 
     @abstractmethod
+    def sheet(self) -> list[Tensor]:
+        """Rows of what is painted by now and what it is painted of, (B, 3, S, S) each in 0..1."""
+
+    @torch.no_grad()
     def preview(self, path: Path) -> Path:
-        """Write a picture of what is painted by now."""
+        """Write a picture of what is painted by now. It leaves the run as it was: norms that follow
+        what they see don't look.
+        """
+        modules = [part for part in self.parts().values() if isinstance(part, nn.Module)]
+        try:
+            for module in modules:
+                module.eval()
+            return write_sheet(self.sheet(), path)
+        finally:
+            for module in modules:
+                module.train()
 
     @property
     @abstractmethod
@@ -112,6 +132,10 @@ class Trainer(ABC):
         self.step, self.curve = int(state["step"]), json.loads(state["curve"])
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a run is: handed to the callback after every step."""
@@ -129,8 +153,22 @@ class Progress:
         return (self.steps - self.step) * self.seconds_per_step
 
 
-def check_size(config: Any) -> None:
-    """Raise `TrainingError` for crops and numbers of steps that no method can use."""
+def check_settings(config: Any) -> None:
+    """Raise `TrainingError` or `DataError` for settings that no method can use."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise TrainingError(f"{_flag(field.name)} {value} can't be used: give 0 or more")
+        if field.name in _SHARES and not 0 <= value <= 1:
+            raise TrainingError(f"{_flag(field.name)} {value} is not a share: give 0 to 1")
+    if not config.learning_rate:
+        raise TrainingError("a --learning-rate of 0 learns nothing: give more")
+    if config.seed < 0:
+        raise TrainingError(f"--seed {config.seed} can't be used: give 0 or more")
+    if config.precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise TrainingError(f"there is no precision {config.precision!r}: give one of {known}")
+    check_augmentation(config.augmentation)
     if config.crop < 64 or config.crop % 32:
         raise TrainingError(
             f"a crop of {config.crop} pixels can't be used: give a multiple of 32 from 64"

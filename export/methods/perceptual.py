@@ -3,7 +3,7 @@
 Johnson 2016, with norms of the single picture (Ulyanov 2016) that become constants during the run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .. import losses
 from .._encoders import Encoder
-from .._machine import Precision, keep_memory, pick_dtype
+from .._machine import Precision, keep_memory
 from ..card import style_files
 from ..data import (
     MAX_SHIFT,
@@ -25,9 +25,11 @@ from ..data import (
     PhotoStream,
     draw_motion,
     list_photos,
-    load_painting,
+    read_painting,
+    scaled,
+    to_tensor,
 )
-from ..errors import ConversionError, DataError, TrainingError
+from ..errors import ConversionError, TrainingError
 from ..features import load_features
 from ..growth import grown, unfolded
 from ..layers import features_of, parse_layers, place_layers
@@ -35,7 +37,7 @@ from ..networks import STRIDE, TIERS, StyleNet, crop_painting, pad_picture
 from ..onnx import network_from_onnx
 from ..quantize import level
 from ..style_losses import style_losses_of
-from .base import Trainer, check_size, place, write_sheet
+from .base import Trainer, check_settings, place
 
 CONTEXT: Final = 64
 """Pixels of real picture around the crop that losses see, which keep borders out of reach."""
@@ -100,7 +102,7 @@ def check(config: PerceptualConfig) -> None:
     """Raise `TrainingError` for settings that can't work."""
     if config.tier not in TIERS:
         raise TrainingError(f"there is no tier {config.tier!r}: give one of {', '.join(TIERS)}")
-    check_size(config)
+    check_settings(config)
     if config.painting_side < config.crop:
         raise TrainingError(
             f"a painting of {config.painting_side} pixels is smaller than the crop of "
@@ -179,14 +181,12 @@ class PerceptualTrainer(Trainer):
         check(config)
         keep_memory()
         super().__init__(config, device)
-        self._dtype = pick_dtype(config.precision, device)
         photo_paths = list_photos(Path(config.photos))  # before weights are fetched
-        painting = load_painting(Path(config.painting), config.painting_side).to(device)
+        picture = read_painting(Path(config.painting), config.crop)
+        painting = to_tensor(scaled(picture, config.painting_side))[None].to(device)
         encoders = [load_features(source) for source in config.features]
         for encoder in encoders:
-            place(encoder, device, self._dtype)
-        if min(painting.shape[2:]) < config.crop:
-            raise DataError(f"{config.painting} is smaller than the crop of {config.crop} pixels")
+            place(encoder, device, self.dtype)
         self._objective = Objective(config, encoders, painting)
         self._stream = PhotoStream(
             photo_paths,
@@ -210,7 +210,7 @@ class PerceptualTrainer(Trainer):
         """Photos that could not be read so far."""
         return list(self._stream.broken)
 
-    def run(self, until: int) -> Iterator[dict[str, float]]:
+    def run(self, until: int) -> Generator[dict[str, float], None, None]:
         """Train up to step `until`, yielding the losses of each step. Raises `TrainingError` on
         NaN.
         """
@@ -233,18 +233,17 @@ class PerceptualTrainer(Trainer):
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _paint(self, photos: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             painted: Tensor = self.network(photos)
         return painted.float()
 
-    @torch.no_grad()
-    def preview(self, path: Path) -> Path:
-        """Write a picture of a few photos, above, and how they are painted by now, below."""
+    def sheet(self) -> list[Tensor]:
+        """A few photos, above, and how they are painted by now, below."""
         photos = self._stream.batch(self.config.steps)
         more = self._stream.batch(self.config.steps + 1)
         photos = torch.cat([photos, more])[:_PREVIEW_PHOTOS].to(self.device)
         painted = self._paint(photos.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
-        return write_sheet([inner(photos), inner(painted)], path)
+        return [inner(photos), inner(painted)]
 
 
 def inner(pictures: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ def row(style: Style, judge: Judge, photos: list[Any], folder: Path) -> str:
     rows = [judge.measure(photo, engine.paint(photo), goal, None) for photo in photos]
     engine.close()
     mean = {name: np.mean([r[name] for r in rows]) for name in rows[0]}
-    size = sum(f.path.stat().st_size for f in style.files.values()) / 1e6
+    files = [*style.files.values(), *([style.encoder] if style.encoder else [])]
+    size = sum(file.path.stat().st_size for file in files) / 1e6
     psnr = card.measured.get("int8_psnr_db")
     cells = [
         f"`{card.id}`",

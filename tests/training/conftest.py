@@ -9,6 +9,7 @@ from methods_tools import Material, small_run
 
 from stylize_video.export.methods.adversarial import AdversarialConfig
 from stylize_video.export.methods.arbitrary import ArbitraryConfig
+from stylize_video.export.methods.perceptual import PerceptualConfig
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +41,15 @@ def arbitrary(material: Material, paintings: Path) -> ArbitraryConfig:
 def adversarial(material: Material, paintings: Path) -> AdversarialConfig:
     return AdversarialConfig(
         painting=str(paintings), tier="fast", steps=6, cycle=1.0, **small_run(material)
+    )
+
+
+@pytest.fixture
+def perceptual(material: Material) -> PerceptualConfig:
+    return PerceptualConfig(
+        painting=str(material["painting"]),
+        tier="fast",
+        steps=6,
+        painting_side=128,
+        **small_run(material),
     )

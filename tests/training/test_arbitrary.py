@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -283,11 +284,24 @@ def picture_of(pixels: Any) -> torch.Tensor:
 
 
 def test_a_run_brings_photos_back_and_styles_closer(arbitrary: ArbitraryConfig) -> None:
-    longer = dataclasses.replace(arbitrary, steps=80, learning_rate=4e-3)
+    longer = dataclasses.replace(arbitrary, steps=80, learning_rate=4e-3, plain=1.0)
     curve = list(ArbitraryTrainer(longer, CPU).run(80))
     for name, factor in (("style", 0.8), ("identity", 0.7)):
         before, after = (np.mean([s[name] for s in part]) for part in (curve[:8], curve[-8:]))
         assert after < factor * before, name
+
+
+def test_what_is_plain_counts_little_in_style(arbitrary: ArbitraryConfig, tmp_path: Path) -> None:
+    for level in (60, 130, 200):
+        cv2.imwrite(str(tmp_path / f"{level}.png"), np.full((150, 170, 3), level, np.uint8))
+    walls = dataclasses.replace(arbitrary, photos=str(tmp_path), photo_styles=0.0)
+    (whole,), (little,) = (
+        list(ArbitraryTrainer(dataclasses.replace(walls, plain=plain), CPU).run(1))
+        for plain in (1.0, 0.1)
+    )
+    for name in ("style", "coarse"):
+        assert little[name] == pytest.approx(0.1 * whole[name], rel=0.1), name
+    assert little["content"] == pytest.approx(whole["content"])
 
 
 def test_a_run_in_half_precision_takes_steps(arbitrary: ArbitraryConfig) -> None:

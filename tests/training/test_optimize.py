@@ -1,25 +1,25 @@
 """Pixels optimised towards a painting: pictures and clips."""
 
 import dataclasses
-import json
-from pathlib import Path
+import math
+import re
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
 import torch
 from methods_tools import Material
 
-from stylize_video.export import cli
 from stylize_video.export.data import (
     load_painting,
     read_picture,
     to_tensor,
 )
+from stylize_video.export.errors import TrainingError
 from stylize_video.export.features import load_features
 from stylize_video.export.methods.optimize import OptimizeConfig, Optimizer, past_of
+from stylize_video.export.style_losses import STYLE_LOSSES
 
 
 @pytest.fixture(scope="session")
@@ -94,82 +94,134 @@ def test_clips_follow_the_frame_before(
     assert off[1] < 0.6 * off[0]
 
 
-def test_the_command_optimises_pictures_and_clips(
-    material: Material, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_half_precision_is_that_of_the_loss_networks_alone(
+    optimiser: str, material: Material, subject: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    photo = sorted(material["photos"].iterdir())[0]
-    target = tmp_path / "painted.png"
-    common = ["--features", str(material["features"]), "--style-layers", "relu1_1 relu2_1"]
-    common += ["--content-layers", "relu2_2", "--size", "96", "--painting-side", "64"]
-    command = ["optimize", str(photo), str(material["painting"]), "-o", str(target), *common]
-    assert cli.run([*command, "--steps", "20", "--scales", "1", "--preview-every", "10"]) == 0
-    assert cv2.imread(str(target)).shape[1] == 96
-    record = json.loads(target.with_suffix(".json").read_text())
-    assert sum(record["curve"][-1].values()) < sum(record["curve"][0].values())
-    assert record["config"]["steps"] == 20
-    assert cli.run(command) == 1
-    assert "pass --overwrite" in capsys.readouterr().err
-    film = tmp_path / "painted.mp4"
-    command = ["optimize", str(clip), str(material["painting"]), "-o", str(film), *common]
-    assert cli.run([*command, "--steps", "10", "--frame-steps", "5", "--frames", "4"]) == 0
-    with av.open(str(film)) as painted, av.open(str(clip)) as source:
-        found = [frame.pts * frame.time_base for frame in painted.decode(video=0)]
-        expected = [frame.pts * frame.time_base for frame in source.decode(video=0)][:4]
-    assert found == expected
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "painted.json", "painted.mp4", "painted.png",
-    ]  # fmt: skip
+    photo, painting = subject
+    encoders = [load_features(str(material["features"]))]
+    looks = {}
+    for precision in ("fp32", "bf16"):
+        config = settings(
+            optimiser=optimiser, start="noise", learning_rate=0.05, precision=precision
+        )
+        looks[precision] = list(Optimizer(config, encoders, painting).paint(photo))
+    whole, half = looks["fp32"], looks["bf16"]
+    assert half[0].losses["style"] != whole[0].losses["style"]
+    assert sum(half[-1].losses.values()) < 0.8 * sum(half[0].losses.values())
+    assert half[-1].picture.dtype == torch.float32
+    if optimiser == "adam":  # whose steps are not searched for
+        assert half[0].losses["style"] == pytest.approx(whole[0].losses["style"], rel=0.02)
 
 
-def test_an_interrupted_picture_is_kept_under_a_name_that_says_so(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("losses", ["gram", "correlation", "moments", "gaussian"])
+def test_statistics_see_float32_whatever_the_precision(
+    losses: str,
+    material: Material,
+    subject: tuple[torch.Tensor, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks = Optimizer.paint
+    seen = set()
+    loss = STYLE_LOSSES[losses]
 
-    def interrupted(self: Optimizer, photo: torch.Tensor) -> Any:
-        yield next(iter(looks(self, photo)))
-        raise KeyboardInterrupt
+    def statistic(features: torch.Tensor) -> torch.Tensor:
+        seen.add((features.dtype, torch.is_autocast_enabled("cpu")))
+        return loss.statistic(features)
 
-    monkeypatch.setattr(Optimizer, "paint", interrupted)
-    photo = sorted(material["photos"].iterdir())[0]
-    command = ["optimize", str(photo), str(material["painting"]), "-o", str(tmp_path / "x.png")]
-    command += ["--features", str(material["features"]), "--style-layers", "relu1_1"]
-    command += ["--content-layers", "relu2_2", "--size", "96", "--scales", "1"]
-    with pytest.raises(KeyboardInterrupt, match=r"the picture of step 10 is in .*x\.partial\.png"):
-        cli.run(command)
-    assert [p.name for p in tmp_path.iterdir()] == ["x.partial.png"]
-
-
-@pytest.mark.parametrize("place", [0, 1])
-def test_missing_pictures_are_said_before_weights_are_fetched(
-    place: int, material: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [str(sorted(material["photos"].iterdir())[0]), str(material["painting"])]
-    given[place] = str(tmp_path / "nope.png")
-    command = ["optimize", *given, "-o", str(tmp_path / "x.png"), "--features", "nowhere"]
-    assert cli.run(command) == 1
-    assert "nope.png does not exist" in capsys.readouterr().err
+    watched = dataclasses.replace(loss, statistic=statistic)
+    monkeypatch.setitem(STYLE_LOSSES, losses, watched)
+    photo, painting = subject
+    config = settings(optimiser="adam", steps=1, style_loss=losses, precision="bf16")
+    list(Optimizer(config, [load_features(str(material["features"]))], painting).paint(photo))
+    assert seen == {(torch.float32, False)}
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("precision", "optimiser", "device", "expected"),
     [
-        (["--steps", "0"], "0 steps on 2 scales"),
-        (["--optimiser", "sgd"], "give lbfgs or adam"),
-        (["--start", "black"], "give content, noise or style"),
-        (["--size", "10"], "give --size 64 or more"),
-        (["--features", "nowhere"], "there is no weights file nowhere"),
+        ("auto", "lbfgs", "cuda", torch.float32),
+        ("auto", "adam", "cuda", torch.bfloat16),
+        ("auto", "lbfgs", "cpu", torch.float32),
+        ("auto", "adam", "cpu", torch.bfloat16),
+        ("bf16", "lbfgs", "cpu", torch.bfloat16),
+        ("fp32", "adam", "cuda", torch.float32),
     ],
 )
-def test_the_command_says_what_can_not_work(
-    more: list[str],
-    said: str,
-    material: Material,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_lbfgs_gets_half_precision_on_a_processor_only_when_asked(
+    precision: Any,
+    optimiser: Any,
+    device: str,
+    expected: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    photo = sorted(material["photos"].iterdir())[0]
-    command = ["optimize", str(photo), str(material["painting"]), "-o", str(tmp_path / "x.png")]
-    assert cli.run([*command, *more]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    config = settings(precision=precision, optimiser=optimiser)
+    assert config.dtype(torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+@pytest.mark.parametrize("style_loss", ["gram", "gaussian"])
+@pytest.mark.parametrize("weight", [1e25, 1e30, 1e40])
+def test_weights_beyond_all_numbers_are_one_error_that_names_the_step(
+    optimiser: str,
+    style_loss: str,
+    weight: float,
+    material: Material,
+    subject: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Also where the losses are still finite: squared slopes are not, and nothing would move."""
+    photo, painting = subject
+    config = settings(optimiser=optimiser, style_loss=style_loss, style=weight, steps=20)
+    optimizer = Optimizer(config, [load_features(str(material["features"]))], painting)
+    with pytest.raises(TrainingError, match=r"^step 0: the losses are not numbers any more \(.+\)"):
+        list(optimizer.paint(photo))
+
+
+def test_the_step_at_which_losses_are_lost_counts_all_scales(
+    material: Material,
+    subject: tuple[torch.Tensor, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = Optimizer._objective
+
+    def lost(self: Optimizer, content: torch.Tensor, scale: float, past: Any) -> Any:
+        loss = objective(self, content, scale, past)
+        if scale < 1:
+            return loss
+        return lambda picture: {**loss(picture), "style": picture.sum() * torch.nan}
+
+    monkeypatch.setattr(Optimizer, "_objective", lost)
+    photo, painting = subject
+    config = settings(optimiser="adam", scales=2, steps=10)
+    optimizer = Optimizer(config, [load_features(str(material["features"]))], painting)
+    seen = []
+    with pytest.raises(TrainingError, match=r"step 6: .* \(style, picture, slopes\)"):
+        seen.extend(optimizer.paint(photo))
+    assert [look.step for look in seen] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": 0.0}, "--learning-rate 0.0 can't be used"),
+        ({"learning_rate": math.inf}, "--learning-rate inf can't be used"),
+        ({"learning_rate": math.nan}, "--learning-rate nan can't be used"),
+        ({"content": -1.0}, "the weight -1.0 of --content can't be used"),
+        ({"style": math.nan}, "the weight nan of --style can't be used"),
+        ({"variation": math.inf}, "the weight inf of --variation can't be used"),
+        ({"temporal": -0.5}, "the weight -0.5 of --temporal can't be used"),
+        ({"style_layers": "relu1_1:nan"}, "the weight nan of relu1_1 in --style-layers"),
+        ({"content_layers": "relu2_2:-1"}, "the weight -1.0 of relu2_2 in --content-layers"),
+        ({"content_layers": "relu2_2:x"}, "is not a list of layers"),
+        ({"seed": -1}, "--seed -1 can't be used: give 0 or more"),
+        ({"seed": 2**64}, "can't be used: give 0 or more, below 2^63"),
+        ({"precision": "fp16"}, "there is no precision 'fp16': give auto, fp32 or bf16"),
+    ],
+)
+def test_settings_that_can_not_work_are_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrainingError, match=re.escape(said)):
+        settings(**changes).check()
+
+
+def test_settings_at_their_bounds_work() -> None:
+    settings(content=0.0, style=0.0, variation=0.0, temporal=0.0, seed=2**63 - 1).check()

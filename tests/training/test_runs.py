@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,10 @@ def test_a_resumed_run_equals_one_that_never_stopped(
     [
         ("arbitrary", {"crop": 50}, "give a multiple of 32 from 64"),
         ("arbitrary", {"steps": 0}, "0 steps"),
-        ("arbitrary", {"photo_styles": 1.5}, "a share of 1.5 of styles"),
+        ("arbitrary", {"photo_styles": 1.5}, "--photo-styles 1.5 is not a share: give 0 to 1"),
         ("arbitrary", {"style_crop": 100}, "crops of styles of 100 pixels can't be used"),
         ("arbitrary", {"style_pool": 0}, "a pool of 0 styles: give 1 or more"),
+        ("arbitrary", {"plain": -0.1}, "--plain -0.1 can't be used: give 0 or more"),
         ("arbitrary", {"style_loss": "x"}, "there is no style loss 'x'"),
         ("arbitrary", {"content_layers": "relu9_1"}, "no loss network has a layer 'relu9_1'"),
         ("adversarial", {"tier": "huge"}, "give one of fast, balanced, fine"),
@@ -58,6 +60,12 @@ def test_a_resumed_run_equals_one_that_never_stopped(
         ("adversarial", {"crop": 50}, "give a multiple of 32 from 64"),
         ("adversarial", {"batch": 0}, "0 pictures"),
         ("adversarial", {"freeze_at": 0.2}, "can't be blended"),
+        ("adversarial", {"seed": -1}, "--seed -1 can't be used: give 0 or more"),
+        ("adversarial", {"learning_rate": math.nan}, "--learning-rate nan can't be used"),
+        ("arbitrary", {"learning_rate": 0.0}, "a --learning-rate of 0 learns nothing"),
+        ("arbitrary", {"content": math.inf}, "--content inf can't be used"),
+        ("arbitrary", {"precision": "fp16"}, "give one of auto, fp32, bf16"),
+        ("adversarial", {"first_steps": 2.0}, "--first-steps 2.0 is not a share"),
     ],
 )
 def test_settings_that_can_not_work(

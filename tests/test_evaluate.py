@@ -68,6 +68,8 @@ def test_a_network_that_changes_nothing(
     assert own["rmse"] == 0
     against = evaluated(style, material, capsys, "--reference", str(photo))
     assert 0 < against["rmse"] < 255
+    named = evaluated(style, material, capsys, "--reference", "starry-fast")
+    assert 0 < named["rmse"] < 255
 
 
 def test_curves_are_plotted(
@@ -105,6 +107,18 @@ def test_what_is_no_style_is_said(
     assert said in line
 
 
+def test_a_photo_of_next_to_nothing_is_said(
+    style: Path, material: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    command = ["evaluate", str(style), "--features", str(material["features"]), "--photos"]
+    assert cli.run([*command, str(tmp_path / "dot.png")]) == 1
+    assert "dot.png has 1x1 pixels, too few" in capsys.readouterr().err
+    more = ["--painting", str(material["painting"]), "--painting-side", "0"]
+    assert cli.run([*command, str(material["photos"]), *more]) == 1
+    assert "a side of 0 pixels is too small: give 16 or more" in capsys.readouterr().err
+
+
 # --- how photos are varied
 
 
@@ -117,6 +131,8 @@ def test_what_is_no_style_is_said(
         {"jpeg": 20.0},
         {"flip": 1.0},
         {"zoom": (1.5, 2.0)},
+        {"brightness": (0.5, 0.8)},
+        {"contrast": (0.4, 0.7)},
     ],
 )
 def test_every_variation_changes_photos_by_the_seed(

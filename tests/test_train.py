@@ -47,15 +47,27 @@ def state_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoint.pt", weights_only=True)["network"]  # type: ignore[no-any-return]
 
 
-def test_a_run_brings_the_style_closer(config: PerceptualConfig) -> None:
+def test_a_run_brings_the_style_closer_and_another_goes_on_from_there(
+    config: PerceptualConfig, tmp_path: Path
+) -> None:
     longer = dataclasses.replace(
         config, steps=60, blend_from=0.3, freeze_at=0.5, learning_rate=5e-3
     )
     trainer = PerceptualTrainer(longer, CPU)
-    curve = [terms["style"] for terms in trainer.run(60)]
+    curve = list(trainer.run(60))
+    style, content = ([terms[name] for terms in curve] for name in ("style", "content"))
     assert trainer.network.frozen
     # medians: at this step size single steps leap
-    assert np.median(curve[-8:]) < 0.5 * np.median(curve[:8])
+    assert np.median(style[-8:]) < 0.5 * np.median(style[:8])
+    assert np.median(content[-8:]) < 2 * longer.content  # of what is nothing like the photo: 1
+    finished = trainer.network.folded()
+    round_weights(finished)
+    onnx.save(export_onnx(finished), tmp_path / "style.onnx")
+    again = PerceptualTrainer(
+        dataclasses.replace(longer, start=str(tmp_path / "style.onnx"), learning_rate=1e-3), CPU
+    )
+    begun = [terms["style"] for terms in again.run(8)]
+    assert np.median(begun) < 0.7 * np.median(style[:8])
 
 
 @pytest.mark.parametrize(

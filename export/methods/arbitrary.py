@@ -78,12 +78,12 @@ class ArbitraryConfig:
     """Layers whose statistics are matched in pictures of half the size too; none if empty."""
     content_layers: str = "relu3_1"
     content: float = 10.0
-    style: float = 10.0
+    style: float = 20.0
     broad: float = 40.0
     """Weight of keeping broad light and colours where they are: those of the photo in the style's
     colours. Without it, patches of colour come up wherever the painting has more of it.
     """
-    calm: float = 2000.0
+    calm: float = 4000.0
     """Weight of keeping what is plain in a photo without shapes of the network's own. Without it,
     skin and walls get worms, since somewhere the painting's contrasts must be.
     """

@@ -4,7 +4,7 @@ there.
 
 import ctypes
 import sys
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
 
@@ -45,6 +45,13 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(f"--device {name} does not work here: {reason}") from error
     return device
+
+
+def check_precision(precision: str) -> None:
+    """Raise `TrainingError` for what is no `Precision`."""
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise TrainingError(f"there is no precision {precision!r}: give one of {known}")
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:

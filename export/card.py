@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ._files import write_whole
 from .errors import ConversionError
 
 _ID: Final = re.compile(r"\w[\w.\- ]*")
@@ -78,9 +79,7 @@ def write_card(folder: Path, card: Card, files: Mapping[str, Path]) -> Path:
         for precision, path in files.items()
     }
     path = folder / CARD_NAME
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(), path)
     return path
 
 

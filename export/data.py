@@ -113,14 +113,20 @@ def load_painting(path: Path, short_side: int) -> Tensor:
 
 def read_painting(path: Path, least: int = LEAST_SIDE) -> NDArray[np.uint8]:
     """RGB (H, W, 3) uint8 with sides of `least` pixels or more. Raises `DataError`."""
-    painting = read_picture(path)
-    height, width = painting.shape[:2]
+    return large_enough(read_picture(path), path, "learn from", least)
+
+
+def large_enough(
+    picture: NDArray[np.uint8], path: Path, use: str, least: int = LEAST_SIDE
+) -> NDArray[np.uint8]:
+    """A picture of a file, (H, W, 3), with sides of `least` pixels or more. Raises `DataError`."""
+    height, width = picture.shape[:2]
     if min(height, width) < least:
         raise DataError(
-            f"{path} has {width}x{height} pixels, too few to learn from: give a picture with "
-            f"{least} a side or more"
+            f"{path} has {width}x{height} pixels, too few to {use}: give one with {least} a side "
+            "or more"
         )
-    return painting
+    return picture
 
 
 def scaled(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:

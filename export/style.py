@@ -1,7 +1,6 @@
 """From a training run to a style folder: fold, quantize, write, verify, describe."""
 
 import dataclasses
-import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from ._files import make_folder, write_whole
 from .card import Card, check_id, read_credits, write_card, write_readme
 from .data import list_photos, load_painting, read_picture, scaled, to_tensor
 from .errors import ConversionError, DataError
@@ -72,7 +72,7 @@ def export_style(
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, config.tier, stored.stride, training, measured.as_json())
-    _make_folder(output)
+    make_folder(output, ConversionError)
     files = {}
     for precision, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx")):
         add_card(models[precision], card.as_json())
@@ -114,7 +114,7 @@ def _export_any(
     credits = read_credits(credits_file or run / CREDITS, style_id, config.painting)
     training = _training(config, run)
     card = Card(credits, "any", STRIDE, training, measured.as_json())
-    _make_folder(output)
+    make_folder(output, ConversionError)
     files = {}
     for kind, suffix in (("fp32", ".onnx"), ("int8", ".int8.onnx"), ("code", ".code.onnx")):
         add_card(models[kind], card.as_json())
@@ -203,18 +203,8 @@ def _stride(pictures: list[Tensor]) -> int:
     return max(1, len(pictures) // _CHECK_PHOTOS)
 
 
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConversionError(f"the folder {output} can't be made: {error.strerror}") from error
-
-
 def _write(model: onnx.ModelProto, path: Path) -> None:
-    temporary = path.with_suffix(".part")
     try:
-        temporary.write_bytes(model.SerializeToString())
-        shutil.move(temporary, path)
+        write_whole(model.SerializeToString(), path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConversionError(f"{path} can't be written: {error.strerror}") from error

@@ -5,17 +5,16 @@ checkpoint goes on bit for bit as if it had never stopped (on a CPU).
 """
 
 import json
-import platform
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from ._files import make_folder, versions, write_whole
 from ._interrupts import held
 from ._machine import pick_device
 from .data import Augmentation
@@ -67,7 +66,7 @@ def train(
         raise TrainingError(f"a checkpoint every {checkpoint_every} steps: give 1 or more")
     _check_folder(folder, resume=resume)
     trainer = trainer_for(config, pick_device(device))
-    _make_folder(folder)
+    make_folder(folder, TrainingError)
     if resume:
         trainer.load(folder)
     else:
@@ -145,27 +144,16 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{folder} can't be made: {error.strerror}") from error
-
-
 def _write_record(folder: Path, trainer: Trainer) -> None:
     record = {
         "config": asdict(trainer.config),
-        "versions": {
-            "stylize-video": version("stylize-video"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "versions": versions(),
         "device": str(trainer.device),
         "precision": str(trainer.dtype).removeprefix("torch."),
         "broken_photos": trainer.broken_photos,
         "curve": trainer.curve,
     }
     try:
-        (folder / RUN).write_text(json.dumps(record, indent=1))
+        write_whole(json.dumps(record, indent=1).encode(), folder / RUN)
     except OSError as error:
         raise TrainingError(f"{folder / RUN} can't be written: {error.strerror}") from error

@@ -188,14 +188,17 @@ def test_a_cache_that_can_not_be_written_is_one_line(
     assert find_engine("0" * 64, (200, 100), HERE, tmp_path / place) is None
 
 
-def test_the_command_builds_what_the_engine_then_runs(
-    double: type[Double],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where commands keep engines, on the machine that `HERE` is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(onnxruntime, "__version__", HERE.onnxruntime)
+    return tmp_path / "stylize-video" / "tensorrt"
+
+
+def test_the_command_builds_what_the_engine_then_runs(
+    double: type[Double], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = ["--smallest", "64x48", "--usual", "160x96", "--largest", "320x240"]
     assert cli.run(["export", "starry-fast", "--tensorrt", *sizes]) == 0
     assert "`--engine tensorrt` finds it there" in capsys.readouterr().err
@@ -208,13 +211,8 @@ def test_the_command_builds_what_the_engine_then_runs(
 
 
 def test_both_graphs_of_a_style_for_any_painting_are_built_and_found(
-    double: type[Double],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    double: type[Double], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(onnxruntime, "__version__", HERE.onnxruntime)
     sizes = ["--smallest", "64x48", "--usual", "64x48", "--largest", "160x96"]
     assert cli.run(["export", "any", "--tensorrt", "--precision", "int8", *sizes]) == 0
     err = capsys.readouterr().err
@@ -222,7 +220,7 @@ def test_both_graphs_of_a_style_for_any_painting_are_built_and_found(
     assert "any.code.onnx, 512x512 to 2048x512, fp16" in err
     assert "any.code.onnx, 512x512 to 512x2048, fp16" in err
     assert "size 3 of 3: 512x2048 runs after" in err
-    assert len(list((tmp_path / "stylize-video" / "tensorrt").iterdir())) == 3
+    assert len(list(cache.iterdir())) == 3
     for height, width in ((30, 40), (40, 30), (30, 30)):
         double.opened.clear()
         painting = Painting(np.zeros((height, width, 3), np.uint8))

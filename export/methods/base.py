@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import cv2
 import torch
 from torch import Tensor, nn
 
 from .. import losses
-from .._machine import Precision, pick_dtype
+from .._machine import check_precision, pick_dtype
 from ..data import check_augmentation
 from ..errors import TrainingError
 
@@ -165,9 +165,7 @@ def check_settings(config: Any) -> None:
         raise TrainingError("a --learning-rate of 0 learns nothing: give more")
     if config.seed < 0:
         raise TrainingError(f"--seed {config.seed} can't be used: give 0 or more")
-    if config.precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
-        raise TrainingError(f"there is no precision {config.precision!r}: give one of {known}")
+    check_precision(config.precision)
     check_augmentation(config.augmentation)
     if config.crop < 64 or config.crop % 32:
         raise TrainingError(

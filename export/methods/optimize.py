@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from .. import losses
 from .._encoders import Encoder
-from .._machine import Precision, pick_dtype
+from .._machine import Precision, check_precision, pick_dtype
 from ..errors import TrainingError
 from ..layers import Layers, features_of, parse_layers, place_layers
 from ..style_losses import style_losses_of
@@ -73,10 +73,7 @@ class OptimizeConfig:
             raise TrainingError(
                 f"a picture can't start from {self.start!r}: give content, noise or style"
             )
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise TrainingError(
-                f"there is no precision {self.precision!r}: give auto, fp32 or bf16"
-            )
+        check_precision(self.precision)
         if not 0 <= self.seed < 2**63:  # what torch takes
             raise TrainingError(f"--seed {self.seed} can't be used: give 0 or more, below 2^63")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

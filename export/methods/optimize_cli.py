@@ -3,11 +3,9 @@
 import argparse
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +18,9 @@ from rich.markup import escape
 from torch import Tensor
 
 from .._encoders import Encoder
+from .._files import versions, write_whole
 from .._machine import keep_memory, pick_device
-from ..data import LEAST_SIDE, PHOTO_SUFFIXES, load_painting, read_picture, to_tensor
+from ..data import PHOTO_SUFFIXES, large_enough, load_painting, read_picture, to_tensor
 from ..errors import DataError, ExportError, TrainingError
 from ..features import RANDOM_NOTICE, load_features
 from ..metrics import to_picture
@@ -176,7 +175,9 @@ class _Job:
         last: Look | None = None
         before: Tensor | None = None
         for number, source in enumerate(frames_of(options.input, options.frames), 1):
-            pixels = _fitted(_large_enough(source.pixels, options.input), options.size, even=True)
+            pixels = _fitted(
+                large_enough(source.pixels, options.input, "paint"), options.size, even=True
+            )
             now = to_tensor(pixels)[None].to(self.device)
             if last is None or before is None:
                 last = self._follow(self._first.paint(now), None)
@@ -269,17 +270,7 @@ def _check_least(options: argparse.Namespace) -> None:
 
 def _read(path: Path, long_side: int) -> Tensor:
     """A photo, (1, 3, H, W) float in 0..1. Raises `DataError`."""
-    return to_tensor(_fitted(_large_enough(read_picture(path), path), long_side))[None]
-
-
-def _large_enough(pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    if min(height, width) < LEAST_SIDE:
-        raise DataError(
-            f"{path} has {width}x{height} pixels, too few to paint: give one with {LEAST_SIDE} a "
-            "side or more"
-        )
-    return pixels
+    return to_tensor(_fitted(large_enough(read_picture(path), path, "paint"), long_side))[None]
 
 
 def _fitted(picture: NDArray[np.uint8], long_side: int, *, even: bool = False) -> NDArray[np.uint8]:
@@ -301,7 +292,7 @@ def _write_picture(picture: Tensor, path: Path) -> None:
     if not done:
         raise DataError(f"{path} can't hold this picture: give a smaller --size, or end it in .png")
     try:
-        _write_whole(data.tobytes(), path)
+        write_whole(data.tobytes(), path)
     except OSError as error:
         raise DataError(f"{path} can't be written: {error.strerror}") from error
 
@@ -316,11 +307,7 @@ def _record(
         "painting": options.painting.name,
         "features": [Path(name).name for name in _features(options)],
         "precision": str(config.dtype(job.device)).removeprefix("torch."),
-        "versions": {
-            "python": platform.python_version(),
-            "stylize-video": metadata.version("stylize-video"),
-            "torch": torch.__version__,
-        },
+        "versions": versions(),
         "seconds": round(seconds, 1),
         "losses": last.losses,
         "curve": job.curve,
@@ -330,18 +317,8 @@ def _record(
 def _write_record(record: dict[str, Any], output: Path) -> None:
     path = _record_of(output)
     try:
-        _write_whole(json.dumps(record, indent=1).encode(), path)
+        write_whole(json.dumps(record, indent=1).encode(), path)
     except OSError as error:
         raise DataError(
             f"the record {path} can't be written: {error.strerror}; {output} is kept without it"
         ) from error
-
-
-def _write_whole(data: bytes, path: Path) -> None:
-    """Under its name only when all is written. OSError where it can't be."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,11 +1,13 @@
 """A folder of paintings, and settings of short runs on it."""
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from methods_tools import Material, small_run
+from optimize_tools import Command, paint_at_once, small_job
 
 from stylize_video.export.methods.adversarial import AdversarialConfig
 from stylize_video.export.methods.arbitrary import ArbitraryConfig
@@ -53,3 +55,21 @@ def perceptual(material: Material) -> PerceptualConfig:
         painting_side=128,
         **small_run(material),
     )
+
+
+# --- of `stylize optimize`
+
+
+@pytest.fixture
+def photo(material: Material) -> Path:
+    return sorted(material["photos"].iterdir())[0]
+
+
+@pytest.fixture
+def command(material: Material) -> Command:
+    return partial(small_job, material)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return paint_at_once(monkeypatch)

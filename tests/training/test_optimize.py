@@ -215,7 +215,7 @@ def test_the_step_at_which_losses_are_lost_counts_all_scales(
         ({"content_layers": "relu2_2:x"}, "is not a list of layers"),
         ({"seed": -1}, "--seed -1 can't be used: give 0 or more"),
         ({"seed": 2**64}, "can't be used: give 0 or more, below 2^63"),
-        ({"precision": "fp16"}, "there is no precision 'fp16': give auto, fp32 or bf16"),
+        ({"precision": "fp16"}, "there is no precision 'fp16': give one of auto, fp32, bf16"),
     ],
 )
 def test_settings_that_can_not_work_are_said(changes: dict[str, Any], said: str) -> None:

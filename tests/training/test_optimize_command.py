@@ -3,7 +3,6 @@
 import json
 import re
 from fractions import Fraction
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -13,25 +12,9 @@ import pytest
 import torch
 from media import write_video
 from methods_tools import Material
-from optimize_tools import Command, names, one_line, paint_at_once, small_job, times
+from optimize_tools import Command, names, one_line, times
 
 from stylize_video.export import cli
-
-
-@pytest.fixture
-def photo(material: Material) -> Path:
-    return sorted(material["photos"].iterdir())[0]
-
-
-@pytest.fixture
-def command(material: Material) -> Command:
-    return partial(small_job, material)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    return paint_at_once(monkeypatch)
-
 
 # --- what it paints
 
@@ -90,36 +73,32 @@ def test_times_between_those_of_a_steady_rate_are_kept(
 # --- names
 
 
-@pytest.mark.parametrize("name", ["x.mp4", "x.gif", "x.tiff", "x.json", "x"])
-def test_a_picture_is_not_written_under_another_name(
-    name: str,
-    command: Command,
-    photo: Path,
-    tmp_path: Path,
-    quick: list[int],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert cli.run(command(photo, tmp_path / name, "--features", "nowhere")) == 1
-    line = one_line(capsys.readouterr().err)
-    assert f"{name} is not the name of a picture" in line
-    assert "end it in one of .bmp .jpeg .jpg .png .webp" in line
-    assert not quick
-    assert not names(tmp_path)
+PICTURE = "picture", "end it in one of .bmp .jpeg .jpg .png .webp"
+CLIP = "clip", "end it in one of .mkv .mov .mp4"
 
 
-@pytest.mark.parametrize("name", ["z.png", "z.gif", "z.avi", "z"])
-def test_a_clip_is_not_written_under_another_name(
+@pytest.mark.parametrize(
+    ("given", "name", "said"),
+    [
+        *(("photo", name, PICTURE) for name in ("x.mp4", "x.gif", "x.tiff", "x.json", "x")),
+        *(("clip", name, CLIP) for name in ("z.png", "z.gif", "z.avi", "z")),
+    ],
+)
+def test_nothing_is_written_under_a_name_of_another_kind(
+    given: str,
     name: str,
+    said: tuple[str, str],
     command: Command,
-    clip: Path,
     tmp_path: Path,
     quick: list[int],
+    request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.run(command(clip, tmp_path / name, "--features", "nowhere")) == 1
+    source, (kind, endings) = request.getfixturevalue(given), said
+    assert cli.run(command(source, tmp_path / name, "--features", "nowhere")) == 1
     line = one_line(capsys.readouterr().err)
-    assert f"{name} is not the name of a clip" in line
-    assert "end it in one of .mkv .mov .mp4" in line
+    assert f"{name} is not the name of a {kind}" in line
+    assert endings in line
     assert not quick
     assert not names(tmp_path)
 
@@ -213,7 +192,7 @@ def test_what_is_no_clip_is_one_line(
         (["--steps", "0"], "0 steps on 2 scales"),
         (["--optimiser", "sgd"], "give lbfgs or adam"),
         (["--start", "black"], "give content, noise or style"),
-        (["--precision", "fp16"], "give auto, fp32 or bf16"),
+        (["--precision", "fp16"], "there is no precision 'fp16': give one of auto, fp32, bf16"),
         (["--learning-rate", "nan"], "--learning-rate nan can't be used"),
         (["--style", "inf"], "the weight inf of --style can't be used"),
         (["--seed", "-1"], "--seed -1 can't be used"),

@@ -6,35 +6,18 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 import torch
-from methods_tools import Material
-from optimize_tools import Command, names, one_line, paint_at_once, small_job, times
+from optimize_tools import Command, names, one_line, times
 
 from stylize_video.export import cli
 from stylize_video.export.errors import TrainingError
 from stylize_video.export.methods._clips import ClipWriter
 from stylize_video.export.methods.optimize import Look, Optimizer
-
-
-@pytest.fixture
-def photo(material: Material) -> Path:
-    return sorted(material["photos"].iterdir())[0]
-
-
-@pytest.fixture
-def command(material: Material) -> Command:
-    return partial(small_job, material)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    return paint_at_once(monkeypatch)
 
 
 def stop_before(frame: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

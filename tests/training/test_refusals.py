@@ -21,6 +21,13 @@ def small_picture(path: Path, width: int, height: int) -> str:
     return str(path)
 
 
+def training(config: PerceptualConfig, folder: Path, *more: str) -> list[str]:
+    """The command line of a run of a few small steps, with the machine's own precision."""
+    given = [part for part in flags(config, folder) if part not in ("--precision", "fp32")]
+    small = ["--crop", "64", "--painting-side", "128", "--tier", "fast"]
+    return ["train", *given, *small, *more]
+
+
 def test_a_painting_smaller_than_the_crop_is_said(
     perceptual: PerceptualConfig, arbitrary: ArbitraryConfig, tmp_path: Path
 ) -> None:
@@ -55,9 +62,7 @@ def test_settings_that_can_not_work_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "run"
-    small = [part for part in flags(perceptual, folder) if part not in ("--precision", "fp32")]
-    small += ["--crop", "64", "--painting-side", "128", "--tier", "fast"]
-    assert cli.run(["train", *small, *given]) == 1
+    assert cli.run(training(perceptual, folder, *given)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert said in line
@@ -78,8 +83,7 @@ def test_photos_that_are_broken_or_small_are_passed_over_and_said(
         small_picture(path, 40, 50)
     folder = tmp_path / "run"
     config = dataclasses.replace(perceptual, photos=str(photos))
-    given = ["--crop", "64", "--painting-side", "128", "--tier", "fast"]
-    assert cli.run(["train", *flags(config, folder), *given]) == 0
+    assert cli.run(training(config, folder)) == 0
     said = capsys.readouterr().err
     assert "of the photos, which can't be read:" in said
     assert any(f"0{index}.jpg" in said for index in range(3))
@@ -91,8 +95,7 @@ def test_a_folder_that_can_not_be_made_is_said(
 ) -> None:
     folder, file = tmp_path / "run", tmp_path / "file"
     file.write_text("")
-    given = ["--crop", "64", "--painting-side", "128", "--tier", "fast", "--no-export"]
-    assert cli.run(["train", *flags(perceptual, folder), *given, "--features", "random"]) == 0
+    assert cli.run(training(perceptual, folder, "--no-export", "--features", "random")) == 0
     assert "random" in capsys.readouterr().err
     assert cli.run(["export", str(folder), "-o", str(file)]) == 1
     assert "file can't be made" in capsys.readouterr().err

@@ -52,22 +52,29 @@ def test_the_discriminator_separates_before_and_the_generator_closes_in(
 ) -> None:
     """Trained alone it tells paint from paintings; then the paint nears the paintings' texture."""
     longer = dataclasses.replace(
-        adversarial, steps=70, first_steps=0.1, blend_from=0.6, freeze_at=0.9, learning_rate=4e-3
+        adversarial,
+        steps=70,
+        first_steps=0.1,
+        blend_from=0.6,
+        freeze_at=0.9,
+        learning_rate=4e-3,
+        seed=3,
     )
     trainer = AdversarialTrainer(longer, CPU)
     curve = list(trainer.run(70))
     assert "adversary" not in curve[0]
     assert "rebuild" in curve[0]
+    # Medians, of the last 20 steps: every step has other crops of two pictures, so that single
+    # ones leap to several times the rest, and at which of them differs by machine.
     # the discriminator tells them apart, and less so once the generator has learned from it
     apart = [step["separation"] for step in curve[7:]]
     assert max(apart[:23]) > 0.2
-    assert np.mean(apart[-8:]) < 0.8 * max(apart)
+    assert np.median(apart[-20:]) < 0.85 * max(apart)
     # what is painted leads back to the photo
     returned = [step["cycle"] for step in curve]
-    # medians: at this step size single steps leap
-    assert np.median(returned[-8:]) < 0.8 * np.median(returned[:8])
+    assert np.median(returned[-20:]) < 0.85 * np.median(returned[:8])
     style = [step["style"] for step in curve[7:]]
-    assert np.mean(style[-8:]) < 0.8 * np.mean(style[:8])
+    assert np.median(style[-20:]) < 0.7 * np.median(style[:8])
     assert trainer.network.frozen
 
 

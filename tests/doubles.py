@@ -1,8 +1,12 @@
 """Stand-ins for networks, and for who watches a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
 
 from stylize_video.realtime.frame import Pixels, VideoInfo
+from stylize_video.realtime.journal import Journal
 from stylize_video.realtime.pipeline import Report
 
 
@@ -52,3 +56,19 @@ def interrupt_at(frames: int) -> Watcher:
             raise KeyboardInterrupt
 
     return Watcher(act)
+
+
+@contextmanager
+def killed_at(moment: str) -> Iterator[None]:
+    """What is run in it dies, as a killed process does, where the journal's method is called."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, moment, killed)
+        with pytest.raises(Killed):
+            yield

@@ -9,36 +9,16 @@ import socket
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from browser import serving
-from security_tools import TOKEN, head, impatient, one_look, painting_goes_on, status
+from security_tools import TOKEN, head, status
 from web_tools import Running
 
 from stylize_video.realtime import cli
 from stylize_video.realtime.web.security import HEADERS, is_loopback
-
-
-@pytest.fixture(scope="module")
-def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return one_look(tmp_path_factory.mktemp("looks"))
-
-
-@pytest.fixture(scope="module")
-def server(looks: dict[str, Path]) -> Iterator[Running]:
-    with impatient(looks) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def others_keep_being_painted(server: Running) -> Iterator[None]:
-    """Whatever a test does, the server's own picture goes on."""
-    with painting_goes_on(server):
-        yield
-
 
 # --- the token
 

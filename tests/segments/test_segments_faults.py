@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from doubles import Negative
 from media import LOSSLESS, assert_same, packets, read_video
-from segments_tools import ONE_SECOND, film_in, paint
+from segments_tools import ONE_SECOND, paint
 
 from stylize_video.realtime import segments as segments_module
 from stylize_video.realtime._state import save_state
@@ -25,11 +25,6 @@ from stylize_video.realtime.errors import (
 )
 from stylize_video.realtime.journal import journal_folder, open_journal
 from stylize_video.realtime.sinks._containers import EncodeOptions
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
 
 
 def test_a_full_disk_keeps_what_is_finished(film: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from doubles import Negative
+from doubles import Negative, killed_at
 from media import (
     LOSSLESS,
     ODD_CLIPS,
@@ -26,10 +26,9 @@ from media import (
     read_video,
     write_video,
 )
-from segments_tools import ONE_SECOND, film_in, paint
+from segments_tools import ONE_SECOND, paint
 
 from stylize_video.realtime import FileSource, cli
-from stylize_video.realtime import segments as segments_module
 from stylize_video.realtime._state import load_state, save_state
 from stylize_video.realtime.errors import SourceReadError
 from stylize_video.realtime.frame import Frame, Pixels
@@ -39,12 +38,6 @@ from stylize_video.realtime.sinks._containers import EncodeOptions
 from stylize_video.realtime.sources import Mark, digest_of
 from stylize_video.realtime.sources.file import FileOptions
 from stylize_video.realtime.tiers import stage_for
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
-
 
 # --- joined equals painted at once
 
@@ -240,22 +233,11 @@ def test_killed_runs_end_in_the_file_of_one_run(film: Path, identity: Path, tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["parts.mkv", "whole.mkv"]
 
 
-def test_killed_between_joining_and_cleaning_up(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_between_joining_and_cleaning_up(film: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: object) -> None:
-        raise Killed
-
     for moment in ("remove", "note_joined"):
-        with monkeypatch.context() as patch:
-            patch.setattr(segments_module.Journal, moment, killed)
-            with pytest.raises(Killed):
-                paint(film, target)
+        with killed_at(moment):
+            paint(film, target)
         assert journal_folder(target).is_dir()
         engine = Negative()
         result = paint(film, target, engine, write=replace(LOSSLESS, overwrite=False))

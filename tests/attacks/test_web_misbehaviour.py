@@ -6,37 +6,18 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pylibsrtp
 import pytest
-from security_tools import TOKEN, head, impatient, one_look, painting_goes_on, status
+from security_tools import TOKEN, head, status
 from web_tools import Camera, Running, running
 
 from stylize_video.realtime.web.limits import Limits
 
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return one_look(tmp_path_factory.mktemp("looks"))
-
-
-@pytest.fixture(scope="module")
-def server(looks: dict[str, Path]) -> Iterator[Running]:
-    with impatient(looks) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def others_keep_being_painted(server: Running) -> Iterator[None]:
-    """Whatever a test does, the server's own picture goes on."""
-    with painting_goes_on(server):
-        yield
 
 
 # --- many, and slow

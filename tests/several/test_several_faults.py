@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_tools import Run, run_with
+from cli_tools import Run
 from doubles import Negative, interrupt_at
 from media import LOSSLESS, assert_same, read_video
-from several_tools import film_in, names, styles_in
+from several_tools import names
 
 from stylize_video.realtime import FileSource, MemorySink, Stylizer, SyntheticSource
 from stylize_video.realtime.engines import Engine
@@ -62,22 +62,6 @@ def renditions(
         Rendition(name, str(folder / f"{name}.mkv"), engine, settings)
         for name, engine in engines.items()
     ]
-
-
-@pytest.fixture(scope="module")
-def styles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return styles_in(tmp_path_factory.mktemp("styles"))
-
-
-@pytest.fixture
-def stylize() -> Run:
-    """`stylize video` by onnxruntime on one thread, in this process."""
-    return run_with("--engine", "cpu", "--threads", 1)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
 
 
 # --- faults

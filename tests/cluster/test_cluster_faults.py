@@ -16,10 +16,10 @@ from cluster_tools import (
     Soft,
     alone,
     cluster_of,
-    film_in,
     settings_of,
     spread,
 )
+from doubles import killed_at
 from media import LOSSLESS, assert_same, read_video
 
 from stylize_video.realtime import _film as film_module
@@ -38,12 +38,6 @@ from stylize_video.realtime.frame import Frame
 from stylize_video.realtime.journal import journal_folder
 from stylize_video.realtime.sources import Source
 from stylize_video.realtime.video import VideoSettings, open_source, paint_video
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
-
 
 # --- readers that are mistaken
 
@@ -261,22 +255,11 @@ def test_damaged_pieces_are_refused(damage: str, film: Path, tmp_path: Path) -> 
     assert spread(film, target, segments=restarted).report.resumed == 0
 
 
-def test_killed_between_joining_and_cleaning_up(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_between_joining_and_cleaning_up(film: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: object) -> None:
-        raise Killed
-
     for moment in ("remove", "note_joined"):
-        with monkeypatch.context() as patch:
-            patch.setattr("stylize_video.realtime.journal.Journal." + moment, killed)
-            with pytest.raises(Killed):
-                spread(film, target)
+        with killed_at(moment):
+            spread(film, target)
         engines: list[Soft] = []
 
         def engine(made: list[Soft] = engines) -> Soft:

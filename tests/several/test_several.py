@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_tools import Run, run_with
+from cli_tools import Run
 from media import assert_same, read_video
-from several_tools import film_in, names, styles_in
+from several_tools import names
 
 from stylize_video.realtime import FileSource, SyntheticSource
 from stylize_video.realtime._memory import check_fits
@@ -19,23 +19,6 @@ from stylize_video.realtime.errors import StylizeError
 from stylize_video.realtime.flow import DisFlow, Flow, Grey
 from stylize_video.realtime.frame import Frame, VideoInfo
 from stylize_video.realtime.temporal import FAST, SharedLooker, TemporalBlender
-
-
-@pytest.fixture(scope="module")
-def styles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return styles_in(tmp_path_factory.mktemp("styles"))
-
-
-@pytest.fixture
-def stylize() -> Run:
-    """`stylize video` by onnxruntime on one thread, in this process."""
-    return run_with("--engine", "cpu", "--threads", 1)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
-
 
 # --- equal to runs of their own
 

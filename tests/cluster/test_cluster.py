@@ -18,7 +18,6 @@ from cluster_tools import (
     Soft,
     alone,
     cluster_of,
-    film_in,
     settings_of,
     spread,
 )
@@ -40,11 +39,6 @@ from stylize_video.realtime.turning import Turning
 from stylize_video.realtime.video import open_source
 
 TIERS = [("off", 1), ("fast", 1), ("quality", 1), ("best", 1), ("fast", 3), ("quality", "auto")]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return film_in(tmp_path_factory.mktemp("film"))
 
 
 # --- shots

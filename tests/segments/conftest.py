@@ -1,0 +1,11 @@
+"""The film of tests of long jobs."""
+
+from pathlib import Path
+
+import pytest
+from segments_tools import film_in
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film_in(tmp_path_factory.mktemp("film"))

@@ -92,6 +92,7 @@ KEYS: Final = {
     "n": "next style",
     "p": "previous style",
     "1…9": "style by number",
+    "w": "next painting alone, and at last all as given",
     "+": "stronger",
     "-": "weaker",
     "c": "the source's own colours",
@@ -113,8 +114,10 @@ KEYS: Final = {
 }
 
 
-def turned(knobs: Knobs, key: str, styles: int) -> Knobs:
-    """The knobs after a key; keys that turn none leave them as they are."""
+def turned(knobs: Knobs, key: str, styles: int, paintings: int = 0) -> Knobs:
+    """The knobs after a key, in a run of so many styles and paintings; keys that turn none leave
+    them as they are.
+    """
     if key in "<>" and knobs.divider is None:
         return knobs
     if key.isdecimal() and key.isascii():
@@ -125,6 +128,7 @@ def turned(knobs: Knobs, key: str, styles: int) -> Knobs:
     changes: dict[str, dict[str, Any]] = {
         "n": {"style": (knobs.style + 1) % styles, "mix": ()},
         "p": {"style": (knobs.style - 1) % styles, "mix": ()},
+        "w": {"paintings": _next_alone(knobs.paintings, paintings)},
         "+": {"strength": min(1.0, round(knobs.strength + _STEP, 3))},
         "-": {"strength": max(0.0, round(knobs.strength - _STEP, 3))},
         "c": {"colours": 0.0 if knobs.colours else 1.0},
@@ -140,6 +144,18 @@ def turned(knobs: Knobs, key: str, styles: int) -> Knobs:
         ">": {"divider": min(1.0, round(divider + _STEP, 3))},
     }
     return replace(knobs, **changes.get(key, {}))
+
+
+def _next_alone(shares: tuple[float, ...], paintings: int) -> tuple[float, ...]:
+    """The shares that follow: the first of so many paintings alone, the second, …, the last, and
+    none, which stands for those they were given with. One painting has nothing to follow it.
+    """
+    if paintings < 2:
+        return shares
+    following = shares.index(1.0) + 1 if 1.0 in shares else 0
+    if following == paintings:
+        return ()
+    return tuple(float(index == following) for index in range(paintings))
 
 
 def set_knob(

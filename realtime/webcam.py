@@ -106,7 +106,7 @@ def run(
         live = Live(source, studio, outlets, window, say, fade=options.fade, budget=budget)
         live.knobs = looks.knobs
         recorder = _Recorder(live, outlets, lambda path: open_recording(path, options, source, say))
-        live.on_key = lambda key, knobs: _turn(key, knobs, live, looks.names, recorder, say)
+        live.on_key = lambda key, knobs: _turn(key, knobs, live, looks, recorder, say)
         with _ending(live) as told, terminal_keys() as live.read_key:
             report = live.run(_Status(status), seconds=options.seconds)
         say(str(report))
@@ -193,7 +193,7 @@ def _turn(
     key: str,
     knobs: Knobs,
     live: Live,
-    styles: Sequence[str],
+    looks: Looks,
     recorder: _Recorder,
     say: Callable[[str], None],
 ) -> Knobs | None:
@@ -213,11 +213,19 @@ def _turn(
             say(f"snapshot: {path}")
     except StylizeError as error:
         say(str(error))
-    after = turned(knobs, key, len(styles))
+    after = turned(knobs, key, len(looks.names), len(looks.paintings))
     if after.style != knobs.style:
         live.forgive(after.style)
-        say(f"style {styles[after.style]}")
+        say(f"style {looks.names[after.style]}")
+    if after.paintings != knobs.paintings:
+        say(_shares(after.paintings))
     return after
+
+
+def _shares(paintings: tuple[float, ...]) -> str:
+    if not paintings:
+        return "all paintings, as given"
+    return f"painting {paintings.index(1.0) + 1} of {len(paintings)}"
 
 
 def _over(status: Callable[[str], None], say: Callable[[str], None]) -> Callable[[str], None]:

@@ -133,18 +133,40 @@ def test_figures_are_written_on_a_copy() -> None:
 def test_any_keys_leave_knobs_in_their_ranges(keys: str) -> None:
     knobs = Knobs()
     for key in keys:
-        knobs = turned(knobs, key, 3)
+        knobs = turned(knobs, key, 3, 2)
         assert 0 <= knobs.style < 3
         assert 0 <= knobs.strength <= 1
         assert knobs.stroke is None or STROKES[0] <= knobs.stroke <= STROKES[1]
         assert knobs.divider is None or 0 <= knobs.divider <= 1
         assert knobs.mask in MASKINGS
+        assert knobs.paintings in ((), (1.0, 0.0), (0.0, 1.0))
 
 
 @pytest.mark.parametrize("key", [k for k in KEYS if k not in ("i", "s", "r", "h", "q", "1…9")])
 def test_every_key_turns_something(key: str) -> None:
     knobs = Knobs(strength=0.5, divider=0.5, stroke=1.0)
-    assert turned(knobs, key, 3) != knobs
+    assert turned(knobs, key, 3, 2) != knobs
+
+
+@given(st.integers(2, 6), st.lists(st.floats(0, 1), max_size=6))
+def test_each_painting_gets_its_turn_alone_and_then_all_as_given(
+    count: int, weights: list[float]
+) -> None:
+    whole = sum(weights)
+    shares = tuple(w / whole for w in weights) if len(weights) == count and whole > 0.1 else ()
+    knobs, seen = Knobs(paintings=shares), []
+    while not seen or seen[-1]:
+        knobs = turned(knobs, "w", 3, count)
+        seen.append(knobs.paintings)
+        assert len(seen) <= count + 1
+    first = shares.index(1.0) + 1 if 1.0 in shares else 0
+    assert [s.index(1.0) for s in seen[:-1]] == list(range(first, count))
+    assert all(sum(s) == 1 for s in seen[:-1])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_has_no_other_painting_stays(count: int) -> None:
+    assert turned(Knobs(), "w", 3, count) == Knobs()
 
 
 def test_numbers_turn_to_styles_and_out_of_mixes() -> None:

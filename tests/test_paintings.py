@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 from cluster_tools import alone, film_in, spread
-from media import assert_same, read_video
+from media import assert_same, read_video, write_video
 from web_tools import THREADS, Running, running, two_looks
 
-from stylize_video.realtime import cli
+from stylize_video.realtime import cli, webcam
 from stylize_video.realtime.catalogue import find_style
 from stylize_video.realtime.cues import Cue, Timeline
 from stylize_video.realtime.engines.any_painting import (
@@ -273,6 +273,44 @@ def test_a_frame_that_is_painted_late_is_painted_as_knobs_stood_for_it(
         stylizer.push(Frame(PICTURE, Fraction(number)))
     shown = [frame.pixels for frame in stylizer.finish()]
     assert same(shown, [engine.paint(PICTURE, engine.manner(*turn)) for turn in turns])
+
+
+# --- a key
+
+
+def test_a_key_turns_a_live_picture_to_each_painting_alone_and_back(
+    engine: AnyPaintingEngine, files: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    still = tmp_path / "still.mp4"
+    write_video(still, 25, (96, 64), Fraction(25), draw=lambda _: PICTURE)
+    seen = read_video(still)[0].to_ndarray(format="rgb24")
+    mix, *alone = (engine.paint(seen, engine.manner(1, w)) for w in ((1, 1), (1, 0), (0, 1)))
+    assert min(np.abs(mix.astype(int) - other).mean() for other in alone) > 4
+    keys = [(mix, "w"), (alone[0], "w"), (alone[1], "w"), (mix, "q")]
+
+    class Watched(webcam.Live):
+        """Presses each key when what it waits for is shown."""
+
+        def run(self, *given: Any, **more: Any) -> Any:
+            self.read_key = self.pressed
+            return super().run(*given, **more)
+
+        def pressed(self) -> str | None:
+            shown = self.snapshot
+            if shown is None or not keys or np.abs(shown - keys[0][0].astype(int)).mean() > 2:
+                return None
+            return keys.pop(0)[1]
+
+    monkeypatch.setattr(webcam, "Live", Watched)
+    paintings = [f"--painting={file}" for file in files]
+    command = ["webcam", str(still), "--loop", "--style", "any", "--temporal", "off", *paintings]
+    command += ["--engine", "cpu", "--threads", "1", "--budget", "off"]
+    record = ["--no-window", "--record", str(tmp_path / "live.mkv"), "--seconds", "60"]
+    assert cli.run([*command, *record]) == 0
+    assert not keys
+    said = [line for line in capsys.readouterr().err.splitlines() if "painting" in line]
+    assert said == ["painting 1 of 2", "painting 2 of 2", "all paintings, as given"]
 
 
 # --- the server

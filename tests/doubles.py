@@ -34,6 +34,16 @@ class Negative:
         """Nothing is held."""
 
 
+def raising(frame: int, error: Exception) -> Callable[[int], None]:
+    """What a `Negative` may do: raise an error at the frame of that number."""
+
+    def act(number: int) -> None:
+        if number == frame:
+            raise error
+
+    return act
+
+
 class Watcher:
     """Acts after a frame."""
 

@@ -87,11 +87,7 @@ def row(style: Style, judge: Judge, options: argparse.Namespace) -> str:
     times = ["", ""] if options.no_times else list(milliseconds_of(style, given))
     engine = load_engine(style, EngineRequest("cpu", "fp32", paintings=given))
     rows = [
-        judge.measure(photo, engine.paint(photo), None, None)
-        for photo in photos_of(options.photos, PHOTOS)
-    ]
-    looks = [
-        judge.style_distances(to_tensor(engine.paint(photo))[None], goal)["style_gram"]
+        judge.measure(photo, engine.paint(photo), goal, None)
         for photo, goal in goals(named, options)
     ]
     engine.close()
@@ -105,7 +101,7 @@ def row(style: Style, judge: Judge, options: argparse.Namespace) -> str:
         f"{parameters(style) / 1e6:.2f} M",
         f"{size:.1f} MB",
         *times,
-        f"{np.mean(looks):.2f}",
+        f"{mean['style_gram']:.2f}",
         f"{mean['content']:.2f}",
         f"{psnr:.1f} dB" if psnr else "",
         f"{mean['grid']:.2f}",

@@ -19,7 +19,7 @@ from cluster_tools import (
     settings_of,
     spread,
 )
-from doubles import killed_at
+from doubles import killed_at, raising
 from media import LOSSLESS, assert_same, read_video
 
 from stylize_video.realtime import _film as film_module
@@ -150,11 +150,7 @@ def test_bytes_that_changed_on_the_way_are_not_used(film: Path, tmp_path: Path) 
 
 def test_what_a_worker_can_not_paint_is_said_and_the_rest_kept(film: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
-
-    def act(number: int) -> None:
-        if number == 24:
-            raise InferenceError("the card got hot")
-
+    act = raising(24, InferenceError("the card got hot"))
     with pytest.raises(InferenceError, match=r"the card got hot; \d+ of \d+ pieces are kept"):
         spread(film, target, crew={"engine": lambda: Soft(act)})
     assert not target.exists()

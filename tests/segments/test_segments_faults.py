@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Negative
+from doubles import Negative, raising
 from media import LOSSLESS, assert_same, packets, read_video
 from segments_tools import ONE_SECOND, paint
 
@@ -198,13 +198,8 @@ def test_resume_without_an_interrupted_run_is_refused(film: Path, tmp_path: Path
 
 def test_an_engine_that_fails_leaves_a_part_and_a_way_on(film: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
-
-    def act(number: int) -> None:
-        if number == 80:
-            raise InferenceError("the card got hot")
-
     with pytest.raises(InferenceError, match=r"the 79 frames painted before are in .*partial"):
-        paint(film, target, Negative(act))
+        paint(film, target, Negative(raising(80, InferenceError("the card got hot"))))
     assert len(read_video(tmp_path / "out.partial.mkv")) == 79
     assert packets(tmp_path / "out.partial.mkv", "audio")
     assert paint(film, target).report.frames == 100

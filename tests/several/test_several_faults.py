@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_tools import Run
-from doubles import Negative, interrupt_at
+from doubles import Negative, interrupt_at, raising
 from media import LOSSLESS, assert_same, read_video
 from several_tools import names
 
@@ -45,14 +45,6 @@ class Shifted(Negative):
 
     def look(self, pixels: Pixels) -> Pixels:
         return pixels + np.uint8(self._by)
-
-
-def raising(frame: int, error: Exception) -> Callable[[int], None]:
-    def act(number: int) -> None:
-        if number == frame:
-            raise error
-
-    return act
 
 
 def renditions(

@@ -3,79 +3,30 @@ for itself.
 """
 
 import json
-import queue
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import pytest
 from cluster_tools import alone, film_in, spread
-from media import assert_same, read_video, write_video
-from web_tools import THREADS, Running, running, two_looks
+from media import assert_same, read_video
+from paintings_tools import PICTURE, refusal, same
 
-from stylize_video.realtime import cli, webcam
-from stylize_video.realtime.catalogue import find_style
+from stylize_video.realtime import cli
 from stylize_video.realtime.cues import Cue, Timeline
 from stylize_video.realtime.engines.any_painting import (
     AnyPaintingEngine,
-    Painting,
-    PaintingEncoder,
 )
-from stylize_video.realtime.engines.choose import load_engine
 from stylize_video.realtime.errors import StylizeError
 from stylize_video.realtime.frame import Frame, Pixels
 from stylize_video.realtime.knobs import Knobs
 from stylize_video.realtime.stylizer import Stylizer
 from stylize_video.realtime.turning import Turning
-from stylize_video.realtime.web.room import Arrived, Painted, Stream
 
-PAINTINGS = tuple(
-    np.clip(
-        np.random.default_rng(seed).integers(0, 256, (96, 96, 3)) * np.array(colour), 0, 255
-    ).astype(np.uint8)
-    for seed, colour in enumerate([(1.0, 0.7, 0.1), (0.1, 0.3, 1.0)])
-)
 LOSSLESS = ["--codec", "libx264rgb", "--crf", "0", "--pix-fmt", "rgb24", "--quiet"]
-PICTURE = np.random.default_rng(7).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The paintings as files."""
-    folder = tmp_path_factory.mktemp("paintings")
-    found = [str(folder / f"{number}.png") for number in range(2)]
-    for file, painting in zip(found, PAINTINGS, strict=True):
-        cv2.imwrite(file, painting[..., ::-1])
-    return found
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[AnyPaintingEngine]:
-    """A network for any painting that was given two, half and half."""
-    given = tuple(Painting(painting) for painting in PAINTINGS)
-    made = load_engine(find_style("any"), replace(THREADS, paintings=given))
-    assert isinstance(made, AnyPaintingEngine)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with each run of an encoder."""
-    runs: list[int] = []
-    encode = PaintingEncoder.__call__
-
-    def counted(self: PaintingEncoder, painting: Pixels) -> Any:
-        runs.append(1)
-        return encode(self, painting)
-
-    monkeypatch.setattr(PaintingEncoder, "__call__", counted)
-    return runs
 
 
 def cues(folder: Path, *entries: dict[str, Any]) -> list[str]:
@@ -97,10 +48,6 @@ def painted(clip: Path, output: Path, *options: str) -> list[np.ndarray]:
 
 def pictures(path: Path) -> list[np.ndarray]:
     return [frame.to_ndarray(format="rgb24") for frame in read_video(path)]
-
-
-def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> bool:
-    return len(ours) == len(theirs) > 0 and all(map(np.array_equal, ours, theirs))
 
 
 # --- files
@@ -226,11 +173,6 @@ def test_paintings_must_weigh_something_from_the_start(
     assert "give numbers from 0 up, and at least one above" in refusal(capsys)
 
 
-def refusal(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was said, in one line."""
-    return " ".join(capsys.readouterr().err.split())
-
-
 # --- one network, several who paint
 
 
@@ -273,145 +215,3 @@ def test_a_frame_that_is_painted_late_is_painted_as_knobs_stood_for_it(
         stylizer.push(Frame(PICTURE, Fraction(number)))
     shown = [frame.pixels for frame in stylizer.finish()]
     assert same(shown, [engine.paint(PICTURE, engine.manner(*turn)) for turn in turns])
-
-
-# --- a key
-
-
-def test_a_key_turns_a_live_picture_to_each_painting_alone_and_back(
-    engine: AnyPaintingEngine, files: list[str], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    still = tmp_path / "still.mp4"
-    write_video(still, 25, (96, 64), Fraction(25), draw=lambda _: PICTURE)
-    seen = read_video(still)[0].to_ndarray(format="rgb24")
-    mix, *alone = (engine.paint(seen, engine.manner(1, w)) for w in ((1, 1), (1, 0), (0, 1)))
-    assert min(np.abs(mix.astype(int) - other).mean() for other in alone) > 4
-    keys = [(mix, "w"), (alone[0], "w"), (alone[1], "w"), (mix, "q")]
-
-    class Watched(webcam.Live):
-        """Presses each key when what it waits for is shown."""
-
-        def run(self, *given: Any, **more: Any) -> Any:
-            self.read_key = self.pressed
-            return super().run(*given, **more)
-
-        def pressed(self) -> str | None:
-            shown = self.snapshot
-            if shown is None or not keys or np.abs(shown - keys[0][0].astype(int)).mean() > 2:
-                return None
-            return keys.pop(0)[1]
-
-    monkeypatch.setattr(webcam, "Live", Watched)
-    paintings = [f"--painting={file}" for file in files]
-    command = ["webcam", str(still), "--loop", "--style", "any", "--temporal", "off", *paintings]
-    command += ["--engine", "cpu", "--threads", "1", "--budget", "off"]
-    record = ["--no-window", "--record", str(tmp_path / "live.mkv"), "--seconds", "60"]
-    assert cli.run([*command, *record]) == 0
-    assert not keys
-    said = [line for line in capsys.readouterr().err.splitlines() if "painting" in line]
-    assert said == ["painting 1 of 2", "painting 2 of 2", "all paintings, as given"]
-
-
-# --- the server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server whose styles are one for any painting, and two others."""
-    given = [Painting(PAINTINGS[0]), Painting(PAINTINGS[1], 3.0)]
-    looks = {"any": Path("any"), **two_looks(tmp_path_factory.mktemp("looks"))}
-    with running(looks, paintings=given) as made:
-        yield made
-
-
-class Sender:
-    """Sends one picture again and again, and gets it painted."""
-
-    def __init__(self, server: Running) -> None:
-        self.house = server.house
-        self.stream: Stream = self.house.open()
-        self.path = f"/api/streams/{self.stream.name}/knobs"
-        self._shown: queue.Queue[Painted] = queue.Queue()
-        self.stream.on_painted = self._shown.put
-
-    def next(self) -> np.ndarray:
-        """The next frame as it is shown."""
-        self.house.put(self.stream, Arrived(lambda: PICTURE, Fraction(0), time.monotonic()))
-        return self._shown.get(timeout=30).shown.frame.pixels
-
-    def close(self) -> None:
-        self.house.close(self.stream, "done")
-
-
-@pytest.fixture
-def senders(server: Running) -> Iterator[list[Sender]]:
-    made = [Sender(server), Sender(server)]
-    yield made
-    for sender in made:
-        sender.close()
-
-
-def test_weights_count_from_the_next_frame_on_for_one_stream_alone(
-    server: Running, senders: list[Sender], engine: AnyPaintingEngine, encoded: list[int]
-) -> None:
-    def wanted(*weights: float) -> np.ndarray:
-        return engine.paint(PICTURE, engine.manner(1.0, weights))
-
-    one, other = senders
-    assert server.json(one.path)["paintings"] == [0.25, 0.75]
-    assert same([one.next(), other.next()], [wanted(1, 3)] * 2)
-    encoded.clear()
-    assert server.json(one.path, "PATCH", {"paintings": [1, 0]})["paintings"] == [1, 0]
-    assert same([one.next(), other.next()], [wanted(1, 0), wanted(1, 3)])
-    server.json(other.path, "PATCH", {"paintings": "1,1"})
-    assert same([one.next(), other.next()], [wanted(1, 0), wanted(1, 1)])
-    server.json(one.path, "PATCH", {"paintings": None})
-    assert same([one.next(), other.next()], [wanted(1, 3), wanted(1, 1)])
-    assert not encoded
-
-
-@pytest.mark.parametrize("value", [[1], [1, 2, 3], [0, 0], [1, -1], [1, "x"], {}, "1", True, 7])
-def test_weights_that_no_server_takes_end_nothing(
-    value: Any, server: Running, senders: list[Sender]
-) -> None:
-    sender = senders[0]
-    before = sender.next()
-    content = json.dumps({"strength": 0.5, "paintings": value}).encode()
-    status, data, _ = server.ask(sender.path, "PATCH", content)
-    assert status == 400
-    assert json.loads(data)["error"].startswith(f"paintings can't be {value!r}: give ")
-    assert np.array_equal(sender.next(), before)
-
-
-def test_a_picture_of_somebodys_own_is_no_painting_of_the_run(
-    server: Running, senders: list[Sender], engine: AnyPaintingEngine
-) -> None:
-    name = server.house.gallery.add(PAINTINGS[1])
-    sender = senders[0]
-    server.json(sender.path, "PATCH", {"style": name, "paintings": [1, 0]})
-    sender.next()  # while the style is loaded, the one before goes on
-    wanted = engine.paint(PICTURE, engine.manner(1.0, (0, 1)))
-    end = time.monotonic() + 30
-    while not np.array_equal(sender.next(), wanted):
-        assert time.monotonic() < end
-    server.json(sender.path, "PATCH", {"style": "swap"})  # nor does it matter to this one
-    while not np.array_equal(sender.next(), PICTURE[..., ::-1]):
-        assert time.monotonic() < end
-
-
-def test_by_ctl(server: Running, senders: list[Sender], capsys: pytest.CaptureFixture[str]) -> None:
-    shared = ["--url", server.url, "--stream", senders[1].stream.name]
-    assert cli.run(["ctl", "paintings", "0.2,0.8", *shared]) == 0
-    assert capsys.readouterr().out == "paintings  [0.2, 0.8]\n"
-    assert cli.run(["ctl", "paintings", "none", *shared]) == 0
-    assert capsys.readouterr().out == "paintings  [0.25, 0.75]\n"
-    assert cli.run(["ctl", "paintings", "0.2", *shared]) == 1
-    assert "paintings can't be 0.2: give 2 weights" in refusal(capsys)
-
-
-def test_the_document_tells_how_many_weights(server: Running) -> None:
-    schemas = server.json("/api/openapi.json")["components"]["schemas"]
-    found = schemas["Changes"]["properties"]["paintings"]
-    assert found["type"] == ["array", "null"]
-    assert found["minItems"] == found["maxItems"] == 2
